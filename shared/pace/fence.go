@@ -1,5 +1,9 @@
-// Package pace holds back requests: a fence that a Retry-After raises for all callers, and a limit on requests
-// under way. Both are http.RoundTrippers, so that clients obey them without knowing.
+// Package pace holds back requests: a fence that a Retry-After raises for all callers, a limit on requests under way,
+// and a retry. They are http.RoundTrippers, so that clients obey them without knowing. Outermost first, a client has
+//
+//	Retry, Limit, Gate, Heed, http.Transport
+//
+// so that a request that has waited for its slot still sees the fence, and a retry gives its slot back meanwhile.
 package pace
 
 import (
