@@ -1,0 +1,104 @@
+package mailbox
+
+import "strings"
+
+// Pair is a source folder and what it becomes on the target.
+type Pair struct {
+	Source Folder
+	Target Folder   // ID is "" when the target has no such folder yet
+	Path   []string // names from the top, for people
+}
+
+// Pairs finds the target folder of every source folder: a well-known folder is paired with the well-known folder of
+// that name, whatever either is called in its language; any other with the folder of the same name, whatever its
+// case, below its parent's partner. Parents come before children, as in source.
+//
+// A user's folder whose name is taken on the target by a well-known folder of another kind pairs with nothing and is
+// made below a free name by [FreeName].
+func Pairs(source, target []Folder) []Pair {
+	known := map[string]Folder{}
+	named := map[FolderID]map[string]Folder{}
+	ids := map[FolderID]bool{}
+	for _, f := range target {
+		ids[f.ID] = true
+	}
+	for _, f := range target {
+		if f.Known != "" {
+			known[f.Known] = f
+		}
+		parent := f.Parent
+		if !ids[parent] {
+			parent = ""
+		}
+		if named[parent] == nil {
+			named[parent] = map[string]Folder{}
+		}
+		named[parent][nameKey(f.Name)] = f
+	}
+	pairs := make([]Pair, 0, len(source))
+	at := map[FolderID]int{}
+	for _, f := range source {
+		p := Pair{Source: f, Path: []string{f.Name}}
+		var parent FolderID
+		orphan := false
+		if i, ok := at[f.Parent]; ok {
+			p.Path = append(append([]string{}, pairs[i].Path...), f.Name)
+			parent, orphan = pairs[i].Target.ID, pairs[i].Target.ID == ""
+		}
+		switch t, ok := known[f.Known]; {
+		case f.Known != "" && ok:
+			p.Target = t
+		case !orphan:
+			p.Target = partner(f, named[parent])
+		}
+		at[f.ID] = len(pairs)
+		pairs = append(pairs, p)
+	}
+	return pairs
+}
+
+// partner is the folder of f's name among its siblings on the target. Its content must be of the same kind: mail in a
+// calendar would be hidden from its owner.
+func partner(f Folder, siblings map[string]Folder) Folder {
+	for _, name := range []string{f.Name, FreeName(f.Name), SafeName(f.Name)} {
+		if t, ok := siblings[nameKey(name)]; ok && sameKind(f, t) {
+			return t
+		}
+	}
+	return Folder{}
+}
+
+// FreeName is the name a folder gets when its own is taken on the target by a folder of another kind.
+func FreeName(name string) string { return name + " (moved)" }
+
+func sameKind(a, b Folder) bool {
+	return b.Known == "" && strings.EqualFold(kind(a.Class), kind(b.Class)) || b.Known != "" && b.Known == a.Known
+}
+
+func kind(class string) string {
+	if class == "" {
+		return "IPF.Note"
+	}
+	parts := strings.SplitN(class, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}
+
+func nameKey(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
+
+// SafeName is the name a folder gets when the target refuses its own: without control characters, slashes and
+// backslashes, trimmed, at most 200 characters long, never empty.
+func SafeName(name string) string {
+	safe := strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7F || strings.ContainsRune(`/\`, r) {
+			return '_'
+		}
+		return r
+	}, name))
+	if r := []rune(safe); len(r) > 200 {
+		safe = strings.TrimSpace(string(r[:200]))
+	}
+	if strings.Trim(safe, "_ ") == "" {
+		safe = "(no name)"
+	}
+	return safe
+}

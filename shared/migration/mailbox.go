@@ -1,0 +1,146 @@
+package migration
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// State is where a mailbox stands; see the package comment.
+type State string
+
+// The states.
+const (
+	Submitted State = "submitted"
+	Planning  State = "planning"
+	Copying   State = "copying"
+	Verifying State = "verifying"
+	Synced    State = "synced"
+	Cutover   State = "cutover"
+	Done      State = "done"
+	Paused    State = "paused"
+	Failed    State = "failed"
+	Cancelled State = "cancelled"
+)
+
+// States lists them in the order in which people read them.
+var States = [...]State{Submitted, Planning, Copying, Verifying, Synced, Cutover, Done, Paused, Failed, Cancelled}
+
+// next lists which states may follow which by a stage's work.
+var next = map[State][]State{
+	Submitted: {Planning},
+	Planning:  {Planning, Copying, Verifying},
+	Copying:   {Verifying, Planning},
+	Verifying: {Planning, Synced, Done},
+	Synced:    {Cutover, Planning},
+	Cutover:   {Planning},
+	Failed:    {Planning},
+	Paused:    {Planning},
+}
+
+// Over says that nothing more happens to the mailbox by itself.
+func (s State) Over() bool { return s == Done || s == Failed || s == Cancelled }
+
+// Held says that an operator or a failure keeps the mailbox from being worked on.
+func (s State) Held() bool { return s == Paused || s == Failed || s == Cancelled }
+
+// Kind is why a pass is made.
+type Kind string
+
+// The kinds of a pass.
+const (
+	FullPass    Kind = "full"
+	DeltaPass   Kind = "delta"
+	CutoverPass Kind = "cutover"
+)
+
+// MaxTries is how many passes in a row may end with items missing before a person is asked.
+const MaxTries = 3
+
+// Counts say how source and target compare, in items.
+type Counts struct {
+	Source  int `json:"source"`  // listed at the source
+	Target  int `json:"target"`  // listed on the target, in the folders that source folders pair with
+	Match   int `json:"match"`   // on both sides, and every property agrees
+	Missing int `json:"missing"` // at the source only, and not skipped for a reason
+	Extra   int `json:"extra"`   // imported by us in excess
+	Differs int `json:"differs"` // on both sides, and some property does not agree
+	Skipped int `json:"skipped"` // at the source only, for a reason that stands in the report
+	Own     int `json:"own"`     // on the target only and not from us: there before, or added by its user
+}
+
+// Plan is one plan of a mailbox as its row remembers it.
+type Plan struct {
+	ID     PlanID `json:"id"`
+	Pass   int    `json:"pass"`
+	Shards int    `json:"shards"`
+	Items  int    `json:"items"`
+	Bytes  int64  `json:"bytes"`
+}
+
+// Window is what the mailbox has uploaded since a moment: the target counts bytes per mailbox and five minutes.
+type Window struct {
+	Since time.Time `json:"since"`
+	Bytes int64     `json:"bytes"` // on the wire
+}
+
+// Mailbox is the ledger's row of one mailbox in one wave.
+type Mailbox struct {
+	ID        MailboxID `json:"id"`
+	Wave      WaveID    `json:"wave"`
+	Source    string    `json:"source"` // SMTP address
+	Target    string    `json:"target"` // SMTP address
+	State     State     `json:"state"`
+	Was       State     `json:"was,omitempty"`   // the state before paused
+	Kind      Kind      `json:"kind,omitempty"`  // of the pass under way or the last one
+	Pass      int       `json:"pass"`            // 0 before the first
+	Tries     int       `json:"tries,omitempty"` // passes in a row that ended with items missing
+	Plans     []Plan    `json:"plans,omitempty"` // all that were made, oldest first
+	Shard     int       `json:"shard,omitempty"` // the shard being copied
+	Copied    int       `json:"copied"`          // items imported in this wave
+	Bytes     int64     `json:"bytes"`           // bytes imported in this wave
+	Window    Window    `json:"window"`
+	Counts    Counts    `json:"counts"`
+	Submitted time.Time `json:"submitted"`
+	Started   time.Time `json:"started"`
+	Changed   time.Time `json:"changed"`
+	Finished  time.Time `json:"finished"`
+	Problem   string    `json:"problem,omitempty"` // the last one, in words a person can act on
+}
+
+// Plan returns the plan under way, the zero Plan before the first.
+func (m *Mailbox) Plan() Plan {
+	if len(m.Plans) == 0 {
+		return Plan{}
+	}
+	return m.Plans[len(m.Plans)-1]
+}
+
+// To moves the mailbox to another state, or says that no stage may do that.
+func (m *Mailbox) To(s State, now time.Time) error {
+	ok := s == Failed || s == Cancelled || s == Paused || slices.Contains(next[m.State], s)
+	if !ok || m.State == Cancelled || (m.State == Done && s != Done) {
+		return fmt.Errorf("mailbox is %s and cannot become %s", m.State, s)
+	}
+	if s == Paused {
+		m.Was = m.State
+	}
+	m.State, m.Changed = s, now
+	if s.Over() {
+		m.Finished = now
+	}
+	return nil
+}
+
+// Wave is the ledger's row of a wave.
+type Wave struct {
+	ID        WaveID    `json:"id"`
+	Name      string    `json:"name,omitempty"` // what people call it
+	Mailboxes int       `json:"mailboxes"`
+	Submitted time.Time `json:"submitted"`
+	Start     time.Time `json:"start"`              // when its mailboxes begin
+	Cutover   time.Time `json:"cutover"`            // when the last pass begins; zero: the first pass is the last
+	Spread    int       `json:"spread,omitempty"`   // seconds over which the starts are spread
+	Started   bool      `json:"started,omitempty"`  // plan messages were sent
+	Switched  bool      `json:"switched,omitempty"` // cutover messages were sent
+}
