@@ -1,0 +1,138 @@
+// Package manifest is the file that lists the items of one shard. It is written once and never changed.
+//
+// A manifest is lines of JSON: a header, one line per item in the order in which they are copied, and a last line with
+// the SHA-256 of everything before it. A manifest that is cut short or damaged is refused as a whole.
+package manifest
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/mailferry/mailferry/shared/mailbox"
+	"github.com/mailferry/mailferry/shared/migration"
+)
+
+// Manifest is one shard.
+type Manifest struct {
+	Version int                 `json:"v"`
+	Mailbox migration.MailboxID `json:"mailbox"`
+	Pass    int                 `json:"pass"`
+	Plan    migration.PlanID    `json:"plan"`
+	Shard   int                 `json:"shard"`
+	Count   int                 `json:"items"`
+	Bytes   int64               `json:"bytes"` // sum of the items' sizes as the source lists them
+	Folders []Folder            `json:"folders"`
+	Items   []Item              `json:"-"`
+}
+
+// Folder is a folder that items of the shard go to.
+type Folder struct {
+	Target mailbox.FolderID `json:"target"`
+	Path   []string         `json:"path"` // names from the top, for people
+}
+
+// Item is one item to copy.
+type Item struct {
+	Key      mailbox.Key    `json:"key"`
+	Source   mailbox.ItemID `json:"source"`
+	Folder   int            `json:"folder"` // index into Folders
+	Size     int64          `json:"size"`
+	Before   int            `json:"before,omitempty"` // how many items of this identity the target folder held when planned
+	Class    string         `json:"class"`
+	Received time.Time      `json:"received"`
+}
+
+// Version is the format's version.
+const Version = 1
+
+// Limits of a manifest that is read: a shard has at most 4,000 items.
+const (
+	maxItems = 100_000
+	maxLine  = 1 << 20
+)
+
+// Name is the manifest's blob name.
+func Name(m migration.MailboxID, pass int, plan migration.PlanID, shard int) string {
+	return fmt.Sprintf("%s/%04d/%s/%05d", m, pass, plan, shard)
+}
+
+type trailer struct {
+	SHA256 string `json:"sha256"`
+}
+
+// Encode writes a manifest. Version and Count are filled in.
+func Encode(m Manifest) ([]byte, error) {
+	m.Version, m.Count = Version, len(m.Items)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	if err := e.Encode(m); err != nil {
+		return nil, fmt.Errorf("write manifest: %w", err)
+	}
+	for _, it := range m.Items {
+		if err := e.Encode(it); err != nil {
+			return nil, fmt.Errorf("write manifest: %w", err)
+		}
+	}
+	sum := sha256.Sum256(b.Bytes())
+	if err := e.Encode(trailer{hex.EncodeToString(sum[:])}); err != nil {
+		return nil, fmt.Errorf("write manifest: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// Decode reads a manifest and checks it. Errors name the line.
+func Decode(r io.Reader) (Manifest, error) {
+	var m Manifest
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
+	sum, line := sha256.New(), 0
+	next := func(v any) error {
+		line++
+		if !lines.Scan() {
+			if err := lines.Err(); err != nil {
+				return fmt.Errorf("manifest line %d: %w", line, err)
+			}
+			return fmt.Errorf("manifest line %d: file ends early", line)
+		}
+		if err := json.Unmarshal(lines.Bytes(), v); err != nil {
+			return fmt.Errorf("manifest line %d: %w", line, err)
+		}
+		return nil
+	}
+	count := func() { sum.Write(lines.Bytes()); sum.Write([]byte("\n")) }
+	if err := next(&m); err != nil {
+		return m, err
+	}
+	count()
+	if m.Version != Version || m.Count < 0 || m.Count > maxItems {
+		return m, fmt.Errorf("manifest line 1: version %d with %d items, want version %d with at most %d", m.Version, m.Count, Version, maxItems)
+	}
+	for range m.Count {
+		var it Item
+		if err := next(&it); err != nil {
+			return m, err
+		}
+		if it.Folder < 0 || it.Folder >= len(m.Folders) {
+			return m, fmt.Errorf("manifest line %d: folder %d of %d", line, it.Folder, len(m.Folders))
+		}
+		count()
+		m.Items = append(m.Items, it)
+	}
+	var end trailer
+	if err := next(&end); err != nil {
+		return m, err
+	}
+	if end.SHA256 != hex.EncodeToString(sum.Sum(nil)) {
+		return m, fmt.Errorf("manifest line %d: checksum does not fit the lines above", line)
+	}
+	if lines.Scan() {
+		return m, fmt.Errorf("manifest line %d: more after the end", line+1)
+	}
+	return m, nil
+}
