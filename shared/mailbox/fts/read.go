@@ -106,11 +106,10 @@ func (t *tree) attachment(m *Message, number int32) error {
 }
 
 func (t *tree) add(ps *Properties, tok Token) error {
-	v, err := t.d.Value(t.budget)
+	v, err := t.d.spendOn(&t.budget)
 	if err != nil {
 		return err
 	}
-	t.budget -= max(tok.Size, 0)
 	tok.Property.Value = v
 	*ps = append(*ps, tok.Property)
 	return nil

@@ -341,8 +341,12 @@ func zeroOrEOF(p []byte) error {
 // ErrTooLarge says that a value or message does not fit into the memory allowed for it. It is no fault of the stream.
 var ErrTooLarge = errors.New("fts: larger than the memory allowed for it")
 
-// Value reads the current value into memory, at most limit wire bytes of it, else [ErrTooLarge].
-func (d *Reader) Value(limit int64) (any, error) {
+// Value reads the current value into memory. One of more than limit wire bytes is [ErrTooLarge]; it can still be read as
+// Bytes, or with a higher limit, unless it has several values.
+func (d *Reader) Value(limit int64) (any, error) { return d.spendOn(&limit) }
+
+// spendOn is Value with a limit that goes down by what was read.
+func (d *Reader) spendOn(limit *int64) (any, error) {
 	if d.err != nil {
 		return nil, d.err
 	}
@@ -353,9 +357,9 @@ func (d *Reader) Value(limit int64) (any, error) {
 	return v, err
 }
 
-func (d *Reader) readValue(limit int64) (any, error) {
+func (d *Reader) readValue(limit *int64) (any, error) {
 	if !d.wire.multi {
-		return d.single(&limit)
+		return d.single(limit)
 	}
 	switch d.typ &^ Multi {
 	case Int16:
@@ -379,7 +383,7 @@ func (d *Reader) readValue(limit int64) (any, error) {
 }
 
 // list reads the values of a multi-value property, never nil.
-func list[T any](d *Reader, limit int64) (any, error) {
+func list[T any](d *Reader, limit *int64) (any, error) {
 	all := []T{}
 	for {
 		ok, err := d.more()
@@ -389,7 +393,7 @@ func list[T any](d *Reader, limit int64) (any, error) {
 		if !ok {
 			return all, nil
 		}
-		v, err := d.single(&limit)
+		v, err := d.single(limit)
 		if err != nil {
 			return nil, err
 		}
@@ -399,9 +403,10 @@ func list[T any](d *Reader, limit int64) (any, error) {
 
 // single reads one value and takes its bytes from limit.
 func (d *Reader) single(limit *int64) (any, error) {
-	if *limit -= d.left; *limit < 0 {
+	if d.left > *limit {
 		return nil, ErrTooLarge
 	}
+	*limit -= d.left
 	b, err := d.all()
 	if err != nil {
 		return nil, err
