@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -52,7 +53,15 @@ type Mailbox struct {
 	used    int64
 	folders map[uint64]*Folder
 	items   map[uint64]*Item
-	log     []Change
+	inside  map[uint64]*contents // by folder
+}
+
+// contents is what a folder holds and what happened in it.
+type contents struct {
+	ids    []uint64 // ascending
+	size   int64
+	unread int
+	log    []Change
 }
 
 // Folder is one folder. Root has no parent.
@@ -135,6 +144,7 @@ func New(address string, o Options) *Mailbox {
 		o:       o,
 		folders: map[uint64]*Folder{},
 		items:   map[uint64]*Item{},
+		inside:  map[uint64]*contents{},
 	}
 	ids := map[string]uint64{}
 	for _, w := range wellKnown {
@@ -201,18 +211,54 @@ func (m *Mailbox) below(f *Folder, root uint64) bool {
 func (m *Mailbox) Count(folder uint64) (items, children int, size int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, it := range m.items {
-		if it.Folder == folder {
-			items++
-			size += it.Stream.Size
-		}
-	}
+	c := m.in(folder)
 	for _, f := range m.folders {
 		if f.Parent == folder {
 			children++
 		}
 	}
-	return items, children, size
+	return len(c.ids), children, c.size
+}
+
+// Unread returns how many items of a folder are not read.
+func (m *Mailbox) Unread(folder uint64) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.in(folder).unread
+}
+
+// in returns a folder's contents.
+func (m *Mailbox) in(folder uint64) *contents {
+	c, ok := m.inside[folder]
+	if !ok {
+		c = &contents{}
+		m.inside[folder] = c
+	}
+	return c
+}
+
+// enter and leave keep the counts of a folder.
+func (c *contents) enter(it *Item) {
+	if at, there := slices.BinarySearch(c.ids, it.ID); !there {
+		c.ids = slices.Insert(c.ids, at, it.ID)
+	}
+	c.size += it.Stream.Size
+	c.unread += unread(it)
+}
+
+func (c *contents) leave(it *Item) {
+	if at, there := slices.BinarySearch(c.ids, it.ID); there {
+		c.ids = slices.Delete(c.ids, at, at+1)
+	}
+	c.size -= it.Stream.Size
+	c.unread -= unread(it)
+}
+
+func unread(it *Item) int {
+	if it.Summary.Flags&mailbox.FlagRead != 0 {
+		return 0
+	}
+	return 1
 }
 
 // CreateFolder makes a folder. Names are unique below a parent whatever their case, at most 255 characters long and
@@ -223,7 +269,7 @@ func (m *Mailbox) CreateFolder(parent uint64, name, class string) (Folder, error
 	if _, ok := m.folders[parent]; !ok {
 		return Folder{}, ErrNoFolder
 	}
-	if strings.TrimSpace(name) == "" || len([]rune(name)) > 255 || strings.ContainsRune(name, '/') || strings.ContainsRune(name, 0) {
+	if !validName(name) {
 		return Folder{}, ErrFolderName
 	}
 	for _, f := range m.folders {
@@ -240,6 +286,10 @@ func (m *Mailbox) CreateFolder(parent uint64, name, class string) (Folder, error
 	return *f, nil
 }
 
+func validName(name string) bool {
+	return strings.TrimSpace(name) != "" && len([]rune(name)) <= 255 && !strings.ContainsAny(name, "/\x00")
+}
+
 // RenameFolder gives a folder another name, under the rules of CreateFolder.
 func (m *Mailbox) RenameFolder(id uint64, name string) (Folder, error) {
 	m.mu.Lock()
@@ -247,6 +297,9 @@ func (m *Mailbox) RenameFolder(id uint64, name string) (Folder, error) {
 	f, ok := m.folders[id]
 	if !ok {
 		return Folder{}, ErrNoFolder
+	}
+	if !validName(name) {
+		return Folder{}, ErrFolderName
 	}
 	for _, g := range m.folders {
 		if g.ID != id && g.Parent == f.Parent && strings.EqualFold(g.Name, name) {
@@ -278,12 +331,12 @@ func (m *Mailbox) DeleteFolder(id uint64) error {
 }
 
 func (m *Mailbox) drop(folder uint64) {
-	for id, it := range m.items {
-		if it.Folder == folder {
-			m.used -= it.Stream.Size
-			delete(m.items, id)
-		}
+	c := m.in(folder)
+	for _, id := range c.ids {
+		m.used -= m.items[id].Stream.Size
+		delete(m.items, id)
 	}
+	delete(m.inside, folder)
 	delete(m.folders, folder)
 }
 
@@ -343,6 +396,10 @@ func (m *Mailbox) Add(folder uint64, s mailbox.Stream) (Item, error) {
 
 // Replace gives an item another stream if change is still its change number (0 does not ask).
 func (m *Mailbox) Replace(id, change uint64, s mailbox.Stream) (Item, error) {
+	return m.replace(id, change, s, Updated)
+}
+
+func (m *Mailbox) replace(id, change uint64, s mailbox.Stream, kind Kind) (Item, error) {
 	it, err := m.read(s)
 	if err != nil {
 		return Item{}, err
@@ -356,9 +413,13 @@ func (m *Mailbox) Replace(id, change uint64, s mailbox.Stream) (Item, error) {
 	if change != 0 && old.Change != change {
 		return Item{}, ErrChanged
 	}
+	if m.o.Quota > 0 && m.used-old.Stream.Size+it.Stream.Size > m.o.Quota {
+		return Item{}, ErrQuota
+	}
 	m.used -= old.Stream.Size
+	m.in(old.Folder).leave(old)
 	it.ID, it.Folder, it.Created = id, old.Folder, old.Created
-	m.put(it, Updated)
+	m.put(it, kind)
 	return *it, nil
 }
 
@@ -367,7 +428,9 @@ func (m *Mailbox) put(it *Item, k Kind) {
 	it.Change, it.Modified = m.seq, m.o.Clock.Now()
 	m.used += it.Stream.Size
 	m.items[it.ID] = it
-	m.log = append(m.log, Change{Seq: m.seq, Kind: k, Folder: it.Folder, Item: it.ID})
+	c := m.in(it.Folder)
+	c.enter(it)
+	c.log = append(c.log, Change{Seq: m.seq, Kind: k, Folder: it.Folder, Item: it.ID})
 }
 
 // read checks a stream and learns its properties.
@@ -451,14 +514,19 @@ func (m *Mailbox) Item(id uint64) (Item, error) {
 func (m *Mailbox) Items(folder uint64) []Item {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var out []Item
-	for _, it := range m.items {
-		if it.Folder == folder {
-			out = append(out, *it)
-		}
+	ids := m.in(folder).ids
+	out := make([]Item, 0, len(ids))
+	for _, id := range ids {
+		out = append(out, *m.items[id])
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].ID < out[j].ID })
 	return out
+}
+
+// IDs returns the ids of a folder's items, oldest first.
+func (m *Mailbox) IDs(folder uint64) []uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.in(folder).ids)
 }
 
 // Delete removes an item.
@@ -469,30 +537,42 @@ func (m *Mailbox) Delete(id uint64) error {
 	if !ok {
 		return ErrNoItem
 	}
+	m.remove(it)
+	return nil
+}
+
+func (m *Mailbox) remove(it *Item) {
 	m.seq++
 	m.used -= it.Stream.Size
-	delete(m.items, id)
-	m.log = append(m.log, Change{Seq: m.seq, Kind: Deleted, Folder: it.Folder, Item: id})
-	return nil
+	delete(m.items, it.ID)
+	c := m.in(it.Folder)
+	c.leave(it)
+	c.log = append(c.log, Change{Seq: m.seq, Kind: Deleted, Folder: it.Folder, Item: it.ID})
 }
 
 // Move puts an item into another folder, where it has a new id; its search key stays.
 func (m *Mailbox) Move(id, folder uint64) (Item, error) {
-	it, err := m.Item(id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	moved, err := m.copy(id, folder)
 	if err != nil {
 		return Item{}, err
 	}
-	moved, err := m.Copy(id, folder)
-	if err != nil {
-		return Item{}, err
-	}
-	return moved, m.Delete(it.ID)
+	m.remove(m.items[id])
+	return moved, nil
 }
 
 // Copy adds the same item to a folder; the copy shares its search key.
 func (m *Mailbox) Copy(id, folder uint64) (Item, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if it, ok := m.items[id]; ok && m.o.Quota > 0 && m.used+it.Stream.Size > m.o.Quota {
+		return Item{}, ErrQuota
+	}
+	return m.copy(id, folder)
+}
+
+func (m *Mailbox) copy(id, folder uint64) (Item, error) {
 	it, ok := m.items[id]
 	if !ok {
 		return Item{}, ErrNoItem
@@ -509,7 +589,7 @@ func (m *Mailbox) Copy(id, folder uint64) (Item, error) {
 
 // SetRead changes an item's read flag, as opening it does. Only items up to 8 MiB can be changed.
 func (m *Mailbox) SetRead(id uint64, read bool) (Item, error) {
-	return m.Edit(id, func(msg *fts.Message) {
+	return m.edit(id, ReadFlag, func(msg *fts.Message) {
 		flags, _ := msg.Properties.Value(0x0E07).(int32)
 		if flags &^= mailbox.FlagRead; read {
 			flags |= mailbox.FlagRead
@@ -520,6 +600,10 @@ func (m *Mailbox) SetRead(id uint64, read bool) (Item, error) {
 
 // Edit changes an item of up to 8 MiB in place.
 func (m *Mailbox) Edit(id uint64, change func(*fts.Message)) (Item, error) {
+	return m.edit(id, Updated, change)
+}
+
+func (m *Mailbox) edit(id uint64, kind Kind, change func(*fts.Message)) (Item, error) {
 	it, err := m.Item(id)
 	if err != nil {
 		return Item{}, err
@@ -538,20 +622,16 @@ func (m *Mailbox) Edit(id uint64, change func(*fts.Message)) (Item, error) {
 	if err := fts.Write(&b, msg, fts.Version{Major: 15, Minor: 1, Build: 2507, Revision: 6}); err != nil {
 		return Item{}, err
 	}
-	return m.Replace(id, 0, Bytes(b.Bytes()))
+	return m.replace(id, 0, Bytes(b.Bytes()), kind)
 }
 
 // Changes returns what happened in a folder after a point in the log, in order, and the point reached.
 func (m *Mailbox) Changes(folder, after uint64) ([]Change, uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var out []Change
-	for _, c := range m.log {
-		if c.Seq > after && c.Folder == folder {
-			out = append(out, c)
-		}
-	}
-	return out, m.seq
+	log := m.in(folder).log
+	at := sort.Search(len(log), func(i int) bool { return log[i].Seq > after })
+	return slices.Clone(log[at:]), m.seq
 }
 
 // Property returns a property of an item as a listing shows it: what the stream holds and what a server computes
@@ -570,8 +650,12 @@ func (m *Mailbox) Property(it Item, id uint16) any {
 		return it.Summary.Cc
 	case 0x0E02: // PidTagDisplayBcc
 		return it.Summary.Bcc
+	case 0x0037: // PidTagSubject, which a stream may hold as prefix and normalized subject
+		if it.Summary.Subject != "" {
+			return it.Summary.Subject
+		}
 	case 0x0E1B: // PidTagHasAttachments
-		return it.Attachments > 0
+		return it.Summary.Properties.Attachments
 	case 0x65E0: // PidTagSourceKey: unique per item
 		return append(append([]byte{}, m.GUID[:]...), binary.BigEndian.AppendUint64(nil, it.ID)[2:]...)
 	}
