@@ -104,7 +104,7 @@ func change[T any](ctx context.Context, t Table, at Row, f func(*T) error) (T, e
 			return v, err
 		}
 		r.Shown = shown(v)
-		if _, err = t.Replace(ctx, r); !errors.Is(err, ErrConflict) {
+		if _, err = replace(ctx, t, r); !errors.Is(err, ErrConflict) {
 			return v, err
 		}
 	}
@@ -290,10 +290,12 @@ type GroupItem struct {
 	Key         mailbox.Key    `json:"key"`
 	Target      mailbox.ItemID `json:"target,omitempty"` // on the target under this id
 	Skip        mailbox.Reason `json:"skip,omitempty"`   // not there, for this reason
+	Detail      string         `json:"detail,omitempty"` // the other side's code, or what the check found
 	Bytes       int64          `json:"bytes,omitempty"`
 	Digest      string         `json:"digest,omitempty"` // of its canonical properties at the source, hexadecimal
 	Recipients  int            `json:"recipients,omitempty"`
 	Attachments int            `json:"attachments,omitempty"`
+	Replaced    bool           `json:"replaced,omitempty"` // it overwrote an item that was there
 	Found       bool           `json:"found,omitempty"` // its import's answer was lost; it was found by its key
 }
 
@@ -339,12 +341,12 @@ func (l *Ledger) BeginGroup(ctx context.Context, of GroupsOf, number int, g *Gro
 		return err
 	}
 	r := Row{Partition: of.partition(), Key: fmt.Sprintf("%05d", number), Body: body}
-	if err := l.Groups.Insert(ctx, r); err != nil {
+	if err := l.Groups.Insert(ctx, r); err != nil && !errors.Is(err, ErrExists) {
 		return err
 	}
 	g.row, err = l.Groups.Row(ctx, r.Partition, r.Key)
 	if err == nil && string(g.row.Body) != string(body) {
-		return ErrConflict
+		return ErrExists
 	}
 	return err
 }
@@ -357,11 +359,25 @@ func (l *Ledger) StoreGroup(ctx context.Context, g *Group) error {
 	}
 	r := g.row
 	r.Body = body
-	r, err = l.Groups.Replace(ctx, r)
+	r, err = replace(ctx, l.Groups, r)
 	if err == nil {
 		g.row = r
 	}
 	return err
+}
+
+// replace is Table.Replace for a client that repeats requests: when the first answer was lost, the second request
+// meets its own row. Bodies name their writer or what they say is the same, so an equal body is our own.
+func replace(ctx context.Context, t Table, r Row) (Row, error) {
+	stored, err := t.Replace(ctx, r)
+	if !errors.Is(err, ErrConflict) {
+		return stored, err
+	}
+	now, readErr := t.Row(ctx, r.Partition, r.Key)
+	if readErr == nil && string(now.Body) == string(r.Body) {
+		return now, nil
+	}
+	return r, err
 }
 
 // HoldsGroup says whether a group is still as this worker stored it: ErrConflict when another has taken it over.

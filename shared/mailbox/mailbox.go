@@ -57,8 +57,8 @@ const (
 	FlagHasAttachments = 0x10
 )
 
-// Source is one mailbox that items come from. It is safe for concurrent use.
-type Source interface {
+// Side is one mailbox as it can be read. It is safe for concurrent use.
+type Side interface {
 	// Folders returns every folder below the visible root, parents before children. Search folders and
 	// folders for synchronisation errors are left out.
 	Folders(ctx context.Context) ([]Folder, error)
@@ -72,11 +72,12 @@ type Source interface {
 	Export(ctx context.Context, ids []ItemID, each func(i int, r io.Reader, err error) error) error
 }
 
-// Target is one mailbox that items go to. It is safe for concurrent use.
+// Source is a mailbox that items come from.
+type Source interface{ Side }
+
+// Target is a mailbox that items go to.
 type Target interface {
-	Folders(ctx context.Context) ([]Folder, error)
-	Items(ctx context.Context, f FolderID) iter.Seq2[Item, error]
-	Export(ctx context.Context, ids []ItemID, each func(i int, r io.Reader, err error) error) error
+	Side
 	// CreateFolder makes f below f.Parent with f's name and class, and returns it with its id. When a
 	// folder of that name is already there, it is returned and nothing is made.
 	CreateFolder(ctx context.Context, f Folder) (Folder, error)
@@ -104,3 +105,15 @@ type (
 		Target(ctx context.Context, address string) (Target, error)
 	}
 )
+
+// List reads a folder's whole listing and gives the items their keys, sorted by key.
+func List(ctx context.Context, side Side, f FolderID) ([]Keyed, error) {
+	var items []Item
+	for it, err := range side.Items(ctx, f) {
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, it)
+	}
+	return Keys(items), nil
+}

@@ -61,7 +61,7 @@ func Pairs(source, target []Folder) []Pair {
 // calendar would be hidden from its owner.
 func partner(f Folder, siblings map[string]Folder) Folder {
 	for _, name := range []string{f.Name, FreeName(f.Name), SafeName(f.Name)} {
-		if t, ok := siblings[nameKey(name)]; ok && sameKind(f, t) {
+		if t, ok := siblings[nameKey(name)]; ok && SameKind(f, t) {
 			return t
 		}
 	}
@@ -71,7 +71,8 @@ func partner(f Folder, siblings map[string]Folder) Folder {
 // FreeName is the name a folder gets when its own is taken on the target by a folder of another kind.
 func FreeName(name string) string { return name + " (moved)" }
 
-func sameKind(a, b Folder) bool {
+// SameKind says whether items of folder a belong into folder b.
+func SameKind(a, b Folder) bool {
 	return b.Known == "" && strings.EqualFold(kind(a.Class), kind(b.Class)) || b.Known != "" && b.Known == a.Known
 }
 

@@ -44,6 +44,9 @@ type Item struct {
 	Folder   int            `json:"folder"` // index into Folders
 	Size     int64          `json:"size"`
 	Before   int            `json:"before,omitempty"` // how many items of this identity the target folder held when planned
+	Replace  mailbox.ItemID `json:"replace,omitempty"` // the target's item that this one overwrites, instead of being added
+	Change   string         `json:"change,omitempty"`  // that item's change key
+	Skip     mailbox.Reason `json:"skip,omitempty"`    // not to be copied, for this reason
 	Class    string         `json:"class"`
 	Received time.Time      `json:"received"`
 }

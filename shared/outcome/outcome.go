@@ -4,28 +4,24 @@ package outcome
 
 import (
 	"errors"
-	"fmt"
 	"time"
 )
 
 type snooze struct {
-	wait time.Duration
-	why  string
+	until time.Time
+	why   string
 }
 
-func (s snooze) Error() string {
-	return fmt.Sprintf("come back in %s: %s", s.wait.Round(time.Second), s.why)
-}
+func (s snooze) Error() string { return "come back at " + s.until.UTC().Format(time.RFC3339) + ": " + s.why }
 
-// Snooze asks for the same message again after wait, with its turn counted up. It is not a failure: throttled work and
+// Snooze asks for the same message again at a time, with its turn counted up. It is not a failure: throttled work and
 // spent budgets end so.
-func Snooze(wait time.Duration, why string) error { return snooze{max(wait, 0), why} }
+func Snooze(until time.Time, why string) error { return snooze{until, why} }
 
-// Snoozed says whether err asks to come back, and after how long.
-func Snoozed(err error) (time.Duration, bool) {
-	var s snooze
-	ok := errors.As(err, &s)
-	return s.wait, ok
+// Snoozed says whether err asks to come back, and when.
+func Snoozed(err error) (time.Time, bool) {
+	s, ok := errors.AsType[snooze](err)
+	return s.until, ok
 }
 
 type cancel struct{ err error }
@@ -39,6 +35,6 @@ func Cancel(err error) error { return cancel{err} }
 
 // Cancelled says whether err ends the mailbox's work.
 func Cancelled(err error) bool {
-	var c cancel
-	return errors.As(err, &c)
+	_, ok := errors.AsType[cancel](err)
+	return ok
 }

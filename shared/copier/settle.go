@@ -1,0 +1,155 @@
+package copier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/mailferry/mailferry/shared/ledger"
+	"github.com/mailferry/mailferry/shared/mailbox"
+)
+
+// settle looks the items without a result up on the target: those whose import was carried out although its answer
+// was lost get their result. It lists each folder concerned once.
+//
+// Items that share an identity cannot be told apart on the target, so they are counted: of the n items of an identity
+// that the folder holds, some were there when the shard was planned, and some were imported by groups that know it.
+// What is left over was imported without our knowing, and is given to the items in doubt in order.
+func (g *group) settle(ctx context.Context) error {
+	folders := map[int]bool{}
+	for i, it := range g.items {
+		if !g.Group.Items[i].Settled() && it.Replace == "" && it.Skip == "" {
+			folders[it.Folder] = true
+		}
+	}
+	for f := range folders {
+		if err := g.settleFolder(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *group) settleFolder(ctx context.Context, folder int) error {
+	listed, err := mailbox.List(ctx, g.target, g.shard.Folders[folder].Target)
+	if err != nil {
+		return fmt.Errorf("look up items in doubt: %w", err)
+	}
+	known, err := g.known(ctx, folder)
+	if err != nil {
+		return err
+	}
+	spare := map[mailbox.Identity][]mailbox.ItemID{}
+	for _, it := range listed {
+		if !known[it.ID] {
+			spare[it.Key.Identity] = append(spare[it.Key.Identity], it.ID)
+		}
+	}
+	found := 0
+	for i, it := range g.items {
+		id := it.Key.Identity
+		left := len(spare[id]) - it.Before
+		if it.Folder != folder || it.Replace != "" || g.Group.Items[i].Settled() || left <= 0 {
+			continue
+		}
+		last := len(spare[id]) - 1
+		target := spare[id][last]
+		spare[id] = spare[id][:last]
+		g.result(i, func(r *ledger.GroupItem) { r.Target, r.Found = target, true })
+		found++
+	}
+	g.Log.Info("settled", "wave", g.box.Wave, "mailbox", g.box.ID, "pass", g.message.Pass, "shard", g.message.Shard,
+		"listed", len(listed), "found", found)
+	return nil
+}
+
+// known collects the target ids of this shard's groups, and of the shard before when a run of equal items began there.
+func (g *group) known(ctx context.Context, folder int) (map[mailbox.ItemID]bool, error) {
+	ids := map[mailbox.ItemID]bool{}
+	add := func(groups map[int]*ledger.Group) {
+		for _, gr := range groups {
+			for _, it := range gr.Items {
+				if it.Target != "" && !it.Replaced { // what it replaced is counted as there before
+					ids[it.Target] = true
+				}
+			}
+		}
+	}
+	add(g.groups)
+	first := g.shard.Items[0]
+	if first.Folder == folder && first.Key.Ordinal > first.Before {
+		for n := g.message.Shard - 1; n >= 0; n-- {
+			of := g.of()
+			of.Shard = n
+			groups, err := g.Ledger.GroupList(ctx, of)
+			if err != nil {
+				return nil, fmt.Errorf("read groups of shard %d: %w", n, err)
+			}
+			add(groups)
+		}
+	}
+	return ids, nil
+}
+
+// isolateAfter is how many deliveries may stall before items are exported one by one, so that one that breaks the
+// source's connection is found.
+const isolateAfter = 3
+
+// copyAlone exports items one by one. One that breaks off while the source otherwise answers is skipped.
+func (g *group) copyAlone(ctx context.Context, at []int) error {
+	for _, i := range at {
+		var it *held
+		err := g.source.Export(ctx, []mailbox.ItemID{g.items[i].Source}, func(_ int, r io.Reader, err error) error {
+			if err == nil {
+				it, err = g.hold(ctx, i, r)
+			}
+			return err
+		})
+		if err != nil && g.breaksOff(ctx, err) {
+			err = &mailbox.ItemError{Reason: mailbox.Corrupt, Detail: "the source breaks off while sending it"}
+		}
+		if finding, ok := errors.AsType[*mailbox.ItemError](err); ok {
+			g.skip(i, finding.Reason, finding.Detail)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("export item: %w", err)
+		}
+		err = g.importItem(ctx, i, it)
+		it.release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// breaksOff says whether an export failed because of its item: the source is there, but this item does not come.
+func (g *group) breaksOff(ctx context.Context, err error) bool {
+	if _, ok := errors.AsType[*mailbox.ItemError](err); ok || ctx.Err() != nil || !errors.Is(err, mailbox.ErrUnavailable) {
+		return false
+	}
+	_, probe := g.source.Folders(ctx)
+	return probe == nil
+}
+
+// reportSkips writes a problem for every item that was skipped.
+func (g *group) reportSkips(ctx context.Context) error {
+	for i, r := range g.Group.Items {
+		if r.Skip == "" {
+			continue
+		}
+		it := g.items[i]
+		err := g.Ledger.Report(ctx, g.box.Wave, ledger.Problem{
+			Mailbox: g.box.ID, Pass: g.message.Pass, About: it.Key.String(), Reason: string(r.Skip), Detail: r.Detail,
+			Folder: strings.Join(g.shard.Folders[it.Folder].Path, " / "), Class: it.Class, Received: it.Received,
+			Size: it.Size, Seen: g.Clock.Now(),
+		})
+		if err != nil {
+			return fmt.Errorf("report skipped item: %w", err)
+		}
+	}
+	return nil
+}

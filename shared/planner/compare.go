@@ -1,0 +1,125 @@
+package planner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/mailferry/mailferry/shared/ledger"
+	"github.com/mailferry/mailferry/shared/mailbox"
+	"github.com/mailferry/mailferry/shared/manifest"
+	"github.com/mailferry/mailferry/shared/migration"
+)
+
+// folderItems are the items of one folder that are to be copied, sorted by key.
+type folderItems struct {
+	manifest.Folder
+	items []manifest.Item
+}
+
+// compare lists both sides and returns what is to be copied, folder by folder.
+func (p *Planner) compare(ctx context.Context, source mailbox.Source, target mailbox.Target, box migration.Mailbox) ([]folderItems, error) {
+	pairs, err := p.pairs(ctx, source, target, box)
+	if err != nil {
+		return nil, err
+	}
+	var todo []folderItems
+	for _, pair := range pairs {
+		have, err := mailbox.List(ctx, target, pair.Target.ID)
+		if err != nil {
+			return nil, fmt.Errorf("list target folder: %w", err)
+		}
+		want, err := mailbox.List(ctx, source, pair.Source.ID)
+		if err != nil {
+			return nil, fmt.Errorf("list source folder: %w", err)
+		}
+		if items := difference(want, have); len(items) > 0 {
+			todo = append(todo, folderItems{manifest.Folder{Target: pair.Target.ID, Path: pair.Path}, items})
+		}
+	}
+	return todo, nil
+}
+
+// difference merges two sorted lists: what only want has is to be added, what differs in have is to be replaced.
+func difference(want, have []mailbox.Keyed) []manifest.Item {
+	held := map[mailbox.Identity]int{}
+	for _, h := range have {
+		held[h.Key.Identity]++
+	}
+	var out []manifest.Item
+	for _, w := range want {
+		for len(have) > 0 && have[0].Key.Compare(w.Key) < 0 {
+			have = have[1:]
+		}
+		it := manifest.Item{Key: w.Key, Source: w.ID, Size: w.Size, Class: w.Class, Received: w.Received,
+			Before: held[w.Key.Identity]}
+		if mailbox.WireSize(w.Size) > mailbox.MaxWire {
+			it.Skip = mailbox.TooBig
+		}
+		if len(have) > 0 && have[0].Key == w.Key {
+			if len(mailbox.Differences(w.Item, have[0].Item)) == 0 {
+				continue
+			}
+			it.Replace, it.Change = have[0].ID, have[0].Change
+		}
+		out = append(out, it)
+	}
+	return out
+}
+
+// pairs pairs the folders of both sides and makes those that the target lacks.
+func (p *Planner) pairs(ctx context.Context, source mailbox.Source, target mailbox.Target, box migration.Mailbox) ([]mailbox.Pair, error) {
+	from, err := source.Folders(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list source folders: %w", err)
+	}
+	to, err := target.Folders(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list target folders: %w", err)
+	}
+	pairs := mailbox.Pairs(from, to)
+	at := map[mailbox.FolderID]mailbox.FolderID{}
+	for i := range pairs {
+		pair := &pairs[i]
+		if pair.Target.ID == "" {
+			if pair.Target, err = p.makeFolder(ctx, target, at[pair.Source.Parent], pair); err != nil {
+				return nil, fmt.Errorf("make target folder: %w", err)
+			}
+			if pair.Target.Name != pair.Source.Name {
+				if err := p.renamed(ctx, box, pair); err != nil {
+					return nil, err
+				}
+			}
+		}
+		at[pair.Source.ID] = pair.Target.ID
+	}
+	return pairs, nil
+}
+
+// makeFolder makes a source folder's partner: under its own name, or when that belongs to a folder of another kind or
+// is refused, under one like it.
+func (p *Planner) makeFolder(ctx context.Context, target mailbox.Target, parent mailbox.FolderID, pair *mailbox.Pair) (mailbox.Folder, error) {
+	var made mailbox.Folder
+	var err error
+	for _, name := range []string{pair.Source.Name, mailbox.FreeName(pair.Source.Name), mailbox.SafeName(pair.Source.Name)} {
+		made, err = target.CreateFolder(ctx, mailbox.Folder{Parent: parent, Name: name, Class: pair.Source.Class})
+		switch {
+		case errors.Is(err, mailbox.ErrFolderName):
+			continue
+		case err == nil && !mailbox.SameKind(pair.Source, made):
+			continue
+		}
+		return made, err
+	}
+	return made, err
+}
+
+// renamed tells people that a folder has another name on the target.
+func (p *Planner) renamed(ctx context.Context, box migration.Mailbox, pair *mailbox.Pair) error {
+	return p.Ledger.Report(ctx, box.Wave, ledger.Problem{
+		Mailbox: box.ID, Pass: box.Pass, About: "folder-" + mailbox.Fingerprint(pair.Path...),
+		Reason: "folder renamed", Detail: "the target has it as " + pair.Target.Name,
+		Folder: strings.Join(pair.Path, " / "), Seen: p.Clock.Now(),
+	})
+}

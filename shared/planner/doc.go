@@ -1,0 +1,10 @@
+// Package planner turns a mailbox into shards.
+//
+//	list the source; list the target; make the folders that are missing
+//	per folder, merge both lists by key: what only the source has is to be added, what differs is to be replaced
+//	sort what is to be copied by folder and key; cut it into shards of one upload window each
+//	write the manifests under a new plan ID; then, under the condition that nobody planned meanwhile, the ledger
+//	send the first copy message, or the verify message when there is nothing to copy
+//
+// A plan that lost the race to the ledger is never read. A repeated delivery sends the message again.
+package planner
