@@ -1,0 +1,149 @@
+package graph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"strconv"
+	"sync"
+
+	"github.com/mailferry/mailferry/shared/mailbox"
+)
+
+type itemPage struct {
+	Value []itemAnswer `json:"value"`
+	Next  string       `json:"@odata.nextLink"`
+	Delta string       `json:"@odata.deltaLink"`
+}
+
+// Items lists a folder by pages. The service pages by position, so while items arrive a page can repeat items of
+// the page before: those are dropped. While items go away, a page can leave out as many: a listing that has to be
+// complete under change is compared with another, or made with [Mailbox.Changes].
+func (m *Mailbox) Items(ctx context.Context, f mailbox.FolderID) iter.Seq2[mailbox.Item, error] {
+	return func(yield func(mailbox.Item, error) bool) {
+		seen := seen{seed: maphash.MakeSeed(), ids: map[uint64]struct{}{}}
+		a := ask{path: m.path("/folders/{folder}/items"), with: m.with("folder", string(f)),
+			top: m.client.page, expand: listed, needs: "MailboxItem.Read.All"}
+		for {
+			page, err := m.itemPage(ctx, a)
+			if err != nil {
+				yield(mailbox.Item{}, fmt.Errorf("list items: %w", err))
+				return
+			}
+			for _, answer := range page.Value {
+				if seen.before(answer.ID) {
+					continue
+				}
+				if !yield(m.listed(ctx, answer), nil) {
+					return
+				}
+			}
+			if page.Next == "" {
+				return
+			}
+			a.link = page.Next
+		}
+	}
+}
+
+func (m *Mailbox) itemPage(ctx context.Context, a ask) (itemPage, error) {
+	var page itemPage
+	if err := m.fetch(ctx, a, &page); err != nil {
+		return page, err
+	}
+	if page.Next != "" && page.Next == a.link {
+		return page, errors.New("a page of items that leads to itself")
+	}
+	return page, nil
+}
+
+func (m *Mailbox) listed(ctx context.Context, a itemAnswer) mailbox.Item {
+	item, bad := a.item()
+	for _, err := range bad {
+		m.client.log.WarnContext(ctx, "graph listing", "problem", err.Error())
+	}
+	m.sizes.remember(item.ID, item.Size)
+	return item
+}
+
+// seen remembers ids in 8 bytes each: a folder can hold a million items.
+type seen struct {
+	seed maphash.Seed
+	ids  map[uint64]struct{}
+}
+
+func (s seen) before(id string) bool {
+	h := maphash.String(s.seed, id)
+	_, ok := s.ids[h]
+	s.ids[h] = struct{}{}
+	return ok
+}
+
+// Delta is one page of what changed in a folder.
+type Delta struct {
+	Items   []mailbox.Item   // added or changed; of the properties only the class
+	Removed []mailbox.ItemID // deleted, or moved elsewhere
+	Link    string           // for the next call
+	Done    bool             // nothing more now; keep Link for later
+}
+
+// Changes returns a page of the folder's changes: from the start with an empty link, else from where the link was
+// given. The error is [ErrStartAgain] when the service does not know the link any more. The link is a secret.
+func (m *Mailbox) Changes(ctx context.Context, f mailbox.FolderID, link string) (Delta, error) {
+	page, err := m.itemPage(ctx, ask{path: m.path("/folders/{folder}/items/delta"), with: m.with("folder", string(f)),
+		link: link, prefer: "odata.maxpagesize=" + strconv.Itoa(m.client.page), needs: "MailboxItem.Read.All"})
+	if err != nil {
+		return Delta{}, fmt.Errorf("list changes: %w", err)
+	}
+	d := Delta{Link: page.Next}
+	for _, a := range page.Value {
+		if a.Removed != nil {
+			d.Removed = append(d.Removed, mailbox.ItemID(a.ID))
+			continue
+		}
+		d.Items = append(d.Items, m.listed(ctx, a))
+	}
+	if page.Next == "" {
+		d.Link, d.Done = page.Delta, true
+	}
+	if d.Link == "" {
+		return d, errors.New("list changes: neither nextLink nor deltaLink in the answer")
+	}
+	return d, nil
+}
+
+// sizes remembers the sizes of listed items, for packing exports. It forgets some when there are too many.
+type sizes struct {
+	mu sync.Mutex
+	of map[mailbox.ItemID]int64
+}
+
+// maxSizes bounds sizes to about 25 MB per mailbox.
+const maxSizes = 100_000
+
+func (s *sizes) remember(id mailbox.ItemID, size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of == nil {
+		s.of = map[mailbox.ItemID]int64{}
+	}
+	if len(s.of) >= maxSizes {
+		for other := range s.of {
+			delete(s.of, other)
+			break
+		}
+	}
+	s.of[id] = size
+}
+
+// size is the listed size, or what an item has on average when it was not listed here.
+func (s *sizes) size(id mailbox.ItemID) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if size, ok := s.of[id]; ok {
+		return size
+	}
+	return 100 << 10
+}
