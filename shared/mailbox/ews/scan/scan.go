@@ -96,6 +96,14 @@ func (s *Scanner) fail(err error) error {
 	return s.err
 }
 
+// Skip leaves the rest of Data unread and reads its end, so that an answer that breaks off there is noticed.
+func (s *Scanner) Skip() error {
+	if err := s.leaveData(); err != nil {
+		return s.fail(err)
+	}
+	return nil
+}
+
 // leaveData skips the rest of the Data element and takes its end tag off the stack.
 func (s *Scanner) leaveData() error {
 	if s.err != nil || s.data == nil {
