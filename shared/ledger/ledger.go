@@ -123,6 +123,20 @@ func shown(v any) map[string]string {
 	return nil
 }
 
+// insert is Table.Insert for a client that repeats requests: a second request meets the rows of the first.
+func insert(ctx context.Context, t Table, rows ...Row) error {
+	err := t.Insert(ctx, rows...)
+	if !errors.Is(err, ErrExists) {
+		return err
+	}
+	for _, r := range rows {
+		if there, readErr := t.Row(ctx, r.Partition, r.Key); readErr != nil || string(there.Body) != string(r.Body) {
+			return err
+		}
+	}
+	return nil
+}
+
 const wavePartition = "wave"
 
 // AddWave writes a wave: ErrExists if its ID is there.
@@ -131,7 +145,7 @@ func (l *Ledger) AddWave(ctx context.Context, w migration.Wave) error {
 	if err != nil {
 		return err
 	}
-	return l.Waves.Insert(ctx, Row{Partition: wavePartition, Key: string(w.ID), Body: body, Shown: shown(w)})
+	return insert(ctx, l.Waves, Row{Partition: wavePartition, Key: string(w.ID), Body: body, Shown: shown(w)})
 }
 
 // Wave reads a wave: ErrNotFound.
@@ -162,12 +176,17 @@ func (l *Ledger) AddMailboxes(ctx context.Context, ms []migration.Mailbox) error
 			}
 			rows[i] = Row{Partition: string(m.Wave), Key: string(m.ID), Body: body, Shown: shown(m)}
 		}
-		if err := l.Mailboxes.Insert(ctx, rows...); err != nil {
+		if err := insert(ctx, l.Mailboxes, rows...); err != nil {
 			return err
 		}
 		ms = ms[n:]
 	}
 	return nil
+}
+
+// RemoveMailbox takes back what AddMailboxes wrote for a wave that will not be.
+func (l *Ledger) RemoveMailbox(ctx context.Context, m migration.Mailbox) error {
+	return l.Mailboxes.Delete(ctx, Row{Partition: string(m.Wave), Key: string(m.ID), ETag: "*"})
 }
 
 // Mailbox reads a mailbox: ErrNotFound.
@@ -296,7 +315,7 @@ type GroupItem struct {
 	Recipients  int            `json:"recipients,omitempty"`
 	Attachments int            `json:"attachments,omitempty"`
 	Replaced    bool           `json:"replaced,omitempty"` // it overwrote an item that was there
-	Found       bool           `json:"found,omitempty"` // its import's answer was lost; it was found by its key
+	Found       bool           `json:"found,omitempty"`    // its import's answer was lost; it was found by its key
 }
 
 // Settled says whether the item has a result.

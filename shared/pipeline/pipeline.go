@@ -1,0 +1,132 @@
+// Package pipeline puts the stages together and says what a stage's return means:
+//
+//	nil       the message is done
+//	snooze    the same message is sent again for later, its turn counted up; then it is done
+//	cancel    the mailbox is marked failed with the reason; then the message is done
+//	an error  the message is delivered again, and after the queue's limit parked
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/mailferry/mailferry/shared/blob"
+	"github.com/mailferry/mailferry/shared/bus"
+	"github.com/mailferry/mailferry/shared/copier"
+	"github.com/mailferry/mailferry/shared/ledger"
+	"github.com/mailferry/mailferry/shared/mailbox"
+	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/outcome"
+	"github.com/mailferry/mailferry/shared/parker"
+	"github.com/mailferry/mailferry/shared/planner"
+	"github.com/mailferry/mailferry/shared/reporter"
+	"github.com/mailferry/mailferry/shared/starter"
+	"github.com/mailferry/mailferry/shared/submitter"
+	"github.com/mailferry/mailferry/shared/verifier"
+)
+
+// Needs are what the stages stand on. Whoever fills them in decides where things are kept.
+type Needs struct {
+	Sources   mailbox.Sources
+	Targets   mailbox.Targets
+	Ledger    *ledger.Ledger
+	Manifests blob.Store
+	Staging   blob.Store
+	Reports   blob.Store
+	Bus       bus.Bus
+	Clock     clockwork.Clock
+	Log       *slog.Logger
+	NewID     func() string // lower-case letters and digits, never the same twice
+	Depth     verifier.Depth
+	Memory    int64         // bytes of items in memory at once, at least mailbox.Large
+	Budget    time.Duration // how long one copy delivery may work
+	Doubt     time.Duration // how long a lost import may still be carried out
+}
+
+// Pipeline is the stages.
+type Pipeline struct {
+	Needs
+	Submitter *submitter.Submitter
+	Starter   *starter.Starter
+	Planner   *planner.Planner
+	Copier    *copier.Copier
+	Verifier  *verifier.Verifier
+	Parker    *parker.Parker
+	Reporter  *reporter.Reporter
+}
+
+// New puts the stages together.
+func New(n Needs) *Pipeline {
+	return &Pipeline{
+		Needs:     n,
+		Submitter: &submitter.Submitter{Ledger: n.Ledger, Clock: n.Clock, NewID: n.NewID},
+		Starter:   &starter.Starter{Ledger: n.Ledger, Bus: n.Bus, Clock: n.Clock, Log: n.Log},
+		Planner: &planner.Planner{Sources: n.Sources, Targets: n.Targets, Ledger: n.Ledger, Manifests: n.Manifests, Bus: n.Bus,
+			Clock: n.Clock, Log: n.Log, NewID: n.NewID},
+		Copier: &copier.Copier{Sources: n.Sources, Targets: n.Targets, Ledger: n.Ledger, Manifests: n.Manifests, Staging: n.Staging,
+			Bus: n.Bus, Clock: n.Clock, Log: n.Log, NewID: n.NewID, Memory: semaphore.NewWeighted(max(n.Memory, mailbox.Large)),
+			Budget: n.Budget, Doubt: n.Doubt},
+		Verifier: &verifier.Verifier{Sources: n.Sources, Targets: n.Targets, Ledger: n.Ledger, Manifests: n.Manifests, Bus: n.Bus,
+			Clock: n.Clock, Log: n.Log, Depth: n.Depth},
+		Parker:   &parker.Parker{Ledger: n.Ledger, Reports: n.Reports, Clock: n.Clock, Log: n.Log},
+		Reporter: &reporter.Reporter{Ledger: n.Ledger, Reports: n.Reports},
+	}
+}
+
+// Deliver does what a message of a queue asks for.
+func (p *Pipeline) Deliver(ctx context.Context, q migration.Queue, body []byte) error {
+	m, err := migration.DecodeMessage(body)
+	if err != nil {
+		return fmt.Errorf("read message of queue %s: %w", q, err)
+	}
+	err = p.stage(ctx, q, m)
+	if at, ok := outcome.Snoozed(err); ok {
+		p.Log.Info("snoozed", "queue", q, "wave", m.Wave, "mailbox", m.Mailbox, "pass", m.Pass, "shard", m.Shard,
+			"turn", m.Turn, "until", at.UTC(), "reason", err.Error())
+		if err := p.Bus.Send(ctx, bus.Letter{Queue: q, Message: m.Again(), At: at}); err != nil {
+			return fmt.Errorf("send message again: %w", err)
+		}
+		return nil
+	}
+	if outcome.Cancelled(err) {
+		return p.fail(ctx, q, m, err)
+	}
+	return err
+}
+
+func (p *Pipeline) stage(ctx context.Context, q migration.Queue, m migration.Message) error {
+	switch q {
+	case migration.PlanQueue:
+		return p.Planner.Plan(ctx, m)
+	case migration.CopyQueue:
+		return p.Copier.Copy(ctx, m)
+	case migration.VerifyQueue:
+		if err := p.Verifier.Verify(ctx, m); err != nil {
+			return err
+		}
+		return p.Reporter.Report(ctx, m.Wave, m.Mailbox)
+	}
+	return fmt.Errorf("no stage reads queue %s", q)
+}
+
+// fail marks the mailbox failed.
+func (p *Pipeline) fail(ctx context.Context, q migration.Queue, m migration.Message, cause error) error {
+	p.Log.Warn("mailbox failed", "queue", q, "wave", m.Wave, "mailbox", m.Mailbox, "pass", m.Pass, "reason", cause.Error())
+	_, err := p.Ledger.ChangeMailbox(ctx, m.Wave, m.Mailbox, func(b *migration.Mailbox) error {
+		if b.Pass > m.Pass || b.State.Over() {
+			return nil
+		}
+		b.Problem = cause.Error()
+		return b.To(migration.Failed, p.Clock.Now())
+	})
+	if err != nil {
+		return fmt.Errorf("mark mailbox failed: %w", errors.Join(err, cause))
+	}
+	return p.Reporter.Report(ctx, m.Wave, m.Mailbox)
+}

@@ -1,0 +1,71 @@
+// Package reporter writes what people read afterwards.
+//
+//	read the mailbox and its problems from the ledger
+//	write them as one JSON file per mailbox and pass; the same pass writes the same file once
+package reporter
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/mailferry/mailferry/shared/blob"
+	"github.com/mailferry/mailferry/shared/ledger"
+	"github.com/mailferry/mailferry/shared/migration"
+)
+
+// Reporter writes reports.
+type Reporter struct {
+	Ledger  *ledger.Ledger
+	Reports blob.Store
+}
+
+// Report is what became of one mailbox.
+type Report struct {
+	migration.Mailbox
+	Problems []ledger.Problem `json:"problems"`
+}
+
+// maxProblems bounds one report; the mailbox's counts are complete.
+const maxProblems = 10_000
+
+// Read returns a mailbox's report as the ledger has it now.
+func (r *Reporter) Read(ctx context.Context, w migration.WaveID, m migration.MailboxID) (Report, error) {
+	box, err := r.Ledger.Mailbox(ctx, w, m)
+	if err != nil {
+		return Report{}, fmt.Errorf("read mailbox from the ledger: %w", err)
+	}
+	report := Report{Mailbox: box, Problems: []ledger.Problem{}}
+	for p, err := range r.Ledger.ProblemsOf(ctx, w, m) {
+		if err != nil {
+			return report, fmt.Errorf("read problems: %w", err)
+		}
+		if len(report.Problems) == maxProblems {
+			break
+		}
+		report.Problems = append(report.Problems, p)
+	}
+	return report, nil
+}
+
+// Report writes the report of a mailbox that came to an end or to a pause.
+func (r *Reporter) Report(ctx context.Context, w migration.WaveID, m migration.MailboxID) error {
+	report, err := r.Read(ctx, w, m)
+	if err != nil {
+		return err
+	}
+	if !report.State.Over() && report.State != migration.Synced {
+		return nil
+	}
+	body, err := json.MarshalIndent(report, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	name := fmt.Sprintf("%s/%s-%04d.json", w, m, report.Pass)
+	if err := r.Reports.Put(ctx, name, bytes.NewReader(body)); err != nil && !errors.Is(err, blob.ErrExists) {
+		return fmt.Errorf("store report: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+// Package starter begins waves when their time has come.
+//
+//	for each wave whose start time is past and that was not started: send a plan message per mailbox; mark it started
+//	for each wave whose cutover time is past: move its synced mailboxes to cutover and send their plan messages;
+//	mark it switched when no mailbox is left to move
+//
+// Messages are sent before the mark is written, and have the same IDs whenever they are sent: a wave is begun by as many
+// ticks as it takes, each mailbox once.
+package starter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/mailferry/mailferry/shared/bus"
+	"github.com/mailferry/mailferry/shared/ledger"
+	"github.com/mailferry/mailferry/shared/migration"
+)
+
+// Starter starts waves.
+type Starter struct {
+	Ledger *ledger.Ledger
+	Bus    bus.Bus
+	Clock  clockwork.Clock
+	Log    *slog.Logger
+}
+
+// Tick starts every wave whose time has come. A wave that fails does not keep the others from starting.
+func (s *Starter) Tick(ctx context.Context) error {
+	var failed []error
+	for w, err := range s.Ledger.AllWaves(ctx) {
+		if err != nil {
+			return errors.Join(append(failed, fmt.Errorf("list waves: %w", err))...)
+		}
+		if err := s.Start(ctx, w); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// Start starts a wave, or its cutover, if the time has come and it was not done yet.
+func (s *Starter) Start(ctx context.Context, w migration.Wave) error {
+	now := s.Clock.Now()
+	if !w.Started && !w.Start.After(now) {
+		if err := s.begin(ctx, w); err != nil {
+			return fmt.Errorf("start wave %s: %w", w.ID, err)
+		}
+	}
+	if !w.Switched && !w.Cutover.IsZero() && !w.Cutover.After(now) {
+		if err := s.cutover(ctx, w); err != nil {
+			return fmt.Errorf("cut over wave %s: %w", w.ID, err)
+		}
+	}
+	return nil
+}
+
+func (s *Starter) begin(ctx context.Context, w migration.Wave) error {
+	var letters []bus.Letter
+	for box, err := range s.Ledger.WaveMailboxes(ctx, w.ID) {
+		if err != nil {
+			return err
+		}
+		if box.State == migration.Submitted {
+			letters = append(letters, bus.Letter{Queue: migration.PlanQueue, At: spread(w, len(letters)),
+				Message: migration.Message{Wave: w.ID, Mailbox: box.ID, Pass: 1}})
+		}
+	}
+	if err := s.Bus.Send(ctx, letters...); err != nil {
+		return err
+	}
+	s.Log.Info("wave started", "wave", w.ID, "mailboxes", len(letters))
+	_, err := s.Ledger.ChangeWave(ctx, w.ID, func(w *migration.Wave) error { w.Started = true; return nil })
+	return err
+}
+
+// spread is when the n-th mailbox of a wave starts: the zero time, now, for a wave that starts at once.
+func spread(w migration.Wave, n int) time.Time {
+	if w.Spread == 0 || w.Mailboxes == 0 {
+		return time.Time{}
+	}
+	return w.Start.Add(time.Duration(w.Spread) * time.Second * time.Duration(n) / time.Duration(w.Mailboxes))
+}
+
+func (s *Starter) cutover(ctx context.Context, w migration.Wave) error {
+	left := 0
+	for box, err := range s.Ledger.WaveMailboxes(ctx, w.ID) {
+		if err != nil {
+			return err
+		}
+		if box.State == migration.Synced {
+			if box, err = s.toCutover(ctx, box); err != nil {
+				return err
+			}
+		}
+		switch {
+		case box.State == migration.Cutover:
+			err := s.Bus.Send(ctx, bus.Letter{Queue: migration.PlanQueue,
+				Message: migration.Message{Wave: w.ID, Mailbox: box.ID, Pass: box.Pass + 1}})
+			if err != nil {
+				return err
+			}
+		case !box.State.Over() && box.Kind != migration.CutoverPass:
+			left++
+		}
+	}
+	if left > 0 {
+		return nil // the next tick moves those that are synced by then
+	}
+	_, err := s.Ledger.ChangeWave(ctx, w.ID, func(w *migration.Wave) error { w.Switched = true; return nil })
+	return err
+}
+
+func (s *Starter) toCutover(ctx context.Context, box migration.Mailbox) (migration.Mailbox, error) {
+	return s.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {
+		if b.State != migration.Synced {
+			return nil
+		}
+		return b.To(migration.Cutover, s.Clock.Now())
+	})
+}

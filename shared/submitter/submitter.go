@@ -1,0 +1,82 @@
+// Package submitter turns a batch into a wave.
+//
+//	check every line; claim every source and target, so that no mailbox is in two active waves
+//	write the mailboxes, then the wave: from then on it exists
+//
+// Whatever is wrong, nothing of the batch is submitted.
+package submitter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/mailferry/mailferry/shared/ledger"
+	"github.com/mailferry/mailferry/shared/migration"
+)
+
+// Submitter writes batches into the ledger.
+type Submitter struct {
+	Ledger *ledger.Ledger
+	Clock  clockwork.Clock
+	NewID  func() string // a new wave ID behind its "w", lower-case letters and digits
+}
+
+// Submit makes a wave of a batch. A *BatchError says which lines are wrong.
+func (s *Submitter) Submit(ctx context.Context, b Batch) (migration.Wave, error) {
+	if err := b.check(); err != nil {
+		return migration.Wave{}, err
+	}
+	now := s.Clock.Now().UTC()
+	w := migration.Wave{ID: migration.WaveID("w" + now.Format("20060102") + "-" + s.NewID()), Name: b.Name,
+		Mailboxes: len(b.Mailboxes), Submitted: now, Start: b.Start, Cutover: b.Cutover, Spread: b.Spread}
+	if w.Start.IsZero() {
+		w.Start = now
+	}
+	boxes := make([]migration.Mailbox, len(b.Mailboxes))
+	for i, line := range b.Mailboxes {
+		boxes[i] = migration.Mailbox{ID: migration.MailboxFor(line.Source, line.Target), Wave: w.ID, Source: line.Source,
+			Target: line.Target, State: migration.Submitted, Submitted: now, Changed: now}
+	}
+	if err := s.write(ctx, b, w, boxes); err != nil {
+		return migration.Wave{}, err
+	}
+	return w, nil
+}
+
+func (s *Submitter) write(ctx context.Context, b Batch, w migration.Wave, boxes []migration.Mailbox) error {
+	err := s.Ledger.AddMailboxes(ctx, boxes)
+	if err == nil {
+		err = s.claim(ctx, b, boxes)
+	}
+	if err == nil {
+		err = s.Ledger.AddWave(ctx, w)
+	}
+	if err == nil {
+		return nil
+	}
+	// What stays behind when this fails too belongs to a wave that does not exist, and is taken over by the next claim.
+	undone := context.WithoutCancel(ctx)
+	for _, m := range boxes {
+		err = errors.Join(err, s.Ledger.Release(undone, m), s.Ledger.RemoveMailbox(undone, m))
+	}
+	return err
+}
+
+// claim claims all mailboxes and reports every one that another wave has.
+func (s *Submitter) claim(ctx context.Context, b Batch, boxes []migration.Mailbox) error {
+	bad := &BatchError{}
+	for i, m := range boxes {
+		err := s.Ledger.Claim(ctx, m)
+		if taken, ok := errors.AsType[*ledger.Claimed](err); ok {
+			bad.add(b.Mailboxes[i].Line, taken.Side, taken.Error())
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("claim mailbox: %w", err)
+		}
+	}
+	return bad.orNil()
+}

@@ -1,0 +1,171 @@
+package verifier
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/mailferry/mailferry/shared/ledger"
+	"github.com/mailferry/mailferry/shared/mailbox"
+	"github.com/mailferry/mailferry/shared/migration"
+)
+
+// finding is one item that is not simply a match.
+type finding struct {
+	word   string // missing, extra, differs
+	detail string
+	path   []string
+	item   mailbox.Keyed
+}
+
+// maxFindings bounds what one verification keeps in memory and reports; the counts are complete.
+const maxFindings = 1000
+
+// comparison is what one verification found.
+type comparison struct {
+	counts   migration.Counts
+	findings []finding
+	deep     []pair // matching items whose content is to be compared
+}
+
+// pair is one item on both sides.
+type pair struct {
+	path           []string
+	source, target mailbox.Keyed
+	past           ledger.GroupItem
+}
+
+func (c *comparison) add(f finding) {
+	if len(c.findings) < maxFindings {
+		c.findings = append(c.findings, f)
+	}
+}
+
+// compare lists both sides and merges them, folder by folder.
+func (v *Verifier) compare(ctx context.Context, box migration.Mailbox) (*comparison, error) {
+	source, err := v.Sources.Source(ctx, box.Source)
+	if err != nil {
+		return nil, fmt.Errorf("open source mailbox: %w", err)
+	}
+	target, err := v.Targets.Target(ctx, box.Target)
+	if err != nil {
+		return nil, fmt.Errorf("open target mailbox: %w", err)
+	}
+	past, err := v.history(ctx, box)
+	if err != nil {
+		return nil, err
+	}
+	from, err := source.Folders(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list source folders: %w", err)
+	}
+	to, err := target.Folders(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list target folders: %w", err)
+	}
+	c := &comparison{}
+	for _, p := range mailbox.Pairs(from, to) {
+		if err := v.compareFolder(ctx, sides{source, target}, p, past, c); err != nil {
+			return nil, err
+		}
+	}
+	return c, v.compareContent(ctx, sides{source, target}, c)
+}
+
+type sides struct {
+	source mailbox.Source
+	target mailbox.Target
+}
+
+func (v *Verifier) compareFolder(ctx context.Context, s sides, p mailbox.Pair, past history, c *comparison) error {
+	var have []mailbox.Keyed
+	if p.Target.ID != "" {
+		var err error
+		if have, err = mailbox.List(ctx, s.target, p.Target.ID); err != nil {
+			return fmt.Errorf("list target folder: %w", err)
+		}
+	}
+	want, err := mailbox.List(ctx, s.source, p.Source.ID)
+	if err != nil {
+		return fmt.Errorf("list source folder: %w", err)
+	}
+	c.counts.Source += len(want)
+	c.counts.Target += len(have)
+	v.merge(p, want, have, past, c)
+	return nil
+}
+
+// merge walks two sorted lists.
+func (v *Verifier) merge(p mailbox.Pair, want, have []mailbox.Keyed, past history, c *comparison) {
+	for len(want) > 0 || len(have) > 0 {
+		order := 0
+		switch {
+		case len(want) == 0:
+			order = 1
+		case len(have) == 0:
+			order = -1
+		default:
+			order = want[0].Key.Compare(have[0].Key)
+		}
+		switch {
+		case order < 0:
+			v.missing(p, want[0], past, c)
+			want = want[1:]
+		case order > 0:
+			v.surplus(p, have[0], past, c)
+			have = have[1:]
+		default:
+			v.both(p, want[0], have[0], past, c)
+			want, have = want[1:], have[1:]
+		}
+	}
+}
+
+func (v *Verifier) missing(p mailbox.Pair, it mailbox.Keyed, past history, c *comparison) {
+	if past.of(p.Target.ID, it.Key).Skip != "" {
+		c.counts.Skipped++
+		return
+	}
+	c.counts.Missing++
+	c.add(finding{"missing", "", p.Path, it})
+}
+
+// surplus is an item that only the target has. It is from us in excess when the folder holds more items of its identity
+// than were there before and than the ledger says we imported; all else is the target's own: there before, added by its
+// user, or gone from the source since.
+func (v *Verifier) surplus(p mailbox.Pair, it mailbox.Keyed, past history, c *comparison) {
+	k := kind{p.Target.ID, it.Key.Identity}
+	if past.imported[k] == 0 || it.Key.Ordinal < past.before[k]+past.imported[k] {
+		c.counts.Own++
+		return
+	}
+	c.counts.Extra++
+	c.add(finding{"extra", "", p.Path, it})
+}
+
+func (v *Verifier) both(p mailbox.Pair, s, t mailbox.Keyed, past history, c *comparison) {
+	if d := mailbox.Differences(s.Item, t.Item); len(d) > 0 {
+		c.counts.Differs++
+		c.add(finding{"differs", strings.Join(d, ", "), p.Path, s})
+		return
+	}
+	c.counts.Match++
+	if v.Depth == Full || v.Depth == Sample && int(s.Key.Identity[0])%sampleOf == 0 {
+		c.deep = append(c.deep, pair{p.Path, s, t, past.of(p.Target.ID, s.Key)})
+	}
+}
+
+// report writes a problem for every finding.
+func (v *Verifier) report(ctx context.Context, box migration.Mailbox, c *comparison) error {
+	for _, f := range c.findings {
+		err := v.Ledger.Report(ctx, box.Wave, ledger.Problem{
+			Mailbox: box.ID, Pass: box.Pass, About: f.word + "-" + mailbox.Fingerprint(f.path...) + "-" + f.item.Key.String(),
+			Reason: f.word, Detail: f.detail, Folder: strings.Join(f.path, " / "), Class: f.item.Class,
+			Received: f.item.Received, Size: f.item.Size, Seen: v.Clock.Now(),
+		})
+		if err != nil {
+			return fmt.Errorf("report what was found: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,11 @@
+// Package verifier compares both sides of a mailbox after a pass.
+//
+//	list the source and the target anew; pair their folders
+//	per folder, merge both sorted lists by key: match, missing, extra, differs
+//	what is missing for a reason that stands in the ledger is skipped; what is only on the target and not from us is its own
+//	as far as asked for, export matching items from the target and compare their content with what the source sent
+//	write counts and problems; then one more pass if items are missing or differ, at most three in a row; else the end
+//
+// Nothing is taken from the ledger but reasons, what was on the target before, and the digests of what the source sent:
+// that an item is there is only ever learnt from the target.
+package verifier

@@ -1,0 +1,137 @@
+package verifier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/mailferry/mailferry/shared/blob"
+	"github.com/mailferry/mailferry/shared/bus"
+	"github.com/mailferry/mailferry/shared/ledger"
+	"github.com/mailferry/mailferry/shared/mailbox"
+	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/outcome"
+)
+
+// Depth is how much of an item is compared.
+type Depth string
+
+// The depths. Index compares what listings show; sample also the content of every sampled item; full of every item.
+const (
+	Index  Depth = "index"
+	Sample Depth = "sample"
+	Full   Depth = "full"
+)
+
+// sampleOf is one in how many items a sample takes, by key, so that both sides and every pass choose the same ones.
+const sampleOf = 20
+
+// Verifier compares the two sides of a mailbox.
+type Verifier struct {
+	Sources   mailbox.Sources
+	Targets   mailbox.Targets
+	Ledger    *ledger.Ledger
+	Manifests blob.Store
+	Bus       bus.Bus
+	Clock     clockwork.Clock
+	Log       *slog.Logger
+	Depth     Depth
+}
+
+var errStale = errors.New("message is about a step that is over")
+
+// Verify compares the mailbox that m names and decides what comes next.
+func (v *Verifier) Verify(ctx context.Context, m migration.Message) error {
+	box, err := v.Ledger.Mailbox(ctx, m.Wave, m.Mailbox)
+	if err != nil {
+		return fmt.Errorf("read mailbox from the ledger: %w", err)
+	}
+	current := box.Pass == m.Pass && box.Plan().ID == m.Plan
+	switch {
+	case current && box.State == migration.Planning:
+		return v.sendPass(ctx, box) // the message that follows may not have been sent
+	case current && box.State == migration.Done:
+		return v.Ledger.Release(ctx, box)
+	case !current || box.State != migration.Verifying:
+		v.Log.Info("verify dropped", "wave", m.Wave, "mailbox", m.Mailbox, "pass", m.Pass, "state", box.State)
+		return nil
+	}
+	found, err := v.compare(ctx, box)
+	if err != nil {
+		return interpret(err)
+	}
+	if err := v.report(ctx, box, found); err != nil {
+		return err
+	}
+	return v.decide(ctx, box, found.counts)
+}
+
+// decide writes the counts and the state that follows from them, and sends the next pass if there is one.
+func (v *Verifier) decide(ctx context.Context, box migration.Mailbox, c migration.Counts) error {
+	wave, err := v.Ledger.Wave(ctx, box.Wave)
+	if err != nil {
+		return fmt.Errorf("read wave from the ledger: %w", err)
+	}
+	next, err := v.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {
+		if b.State != migration.Verifying || b.Pass != box.Pass {
+			return errStale
+		}
+		b.Counts, b.Problem = c, ""
+		return settle(b, wave, v.Clock)
+	})
+	if errors.Is(err, errStale) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("store what was verified: %w", err)
+	}
+	v.Log.Info("verified", "wave", next.Wave, "mailbox", next.ID, "pass", next.Pass, "state", next.State, "source", c.Source,
+		"target", c.Target, "match", c.Match, "missing", c.Missing, "extra", c.Extra, "differs", c.Differs, "skipped", c.Skipped)
+	switch next.State {
+	case migration.Planning:
+		return v.sendPass(ctx, next)
+	case migration.Done:
+		return v.Ledger.Release(ctx, next)
+	}
+	return nil
+}
+
+// settle moves a verified mailbox on.
+func settle(b *migration.Mailbox, w migration.Wave, clock clockwork.Clock) error {
+	c, now := b.Counts, clock.Now()
+	b.Tries++
+	if c.Missing+c.Differs > 0 && b.Tries < migration.MaxTries {
+		return b.To(migration.Planning, now)
+	}
+	b.Tries = 0
+	if c.Missing > 0 {
+		b.Problem = fmt.Sprintf("%d items are missing on the target after %d passes; the report lists them", c.Missing, migration.MaxTries)
+		return b.To(migration.Failed, now)
+	}
+	if c.Extra+c.Differs > 0 {
+		b.Problem = fmt.Sprintf("%d items are on the target in excess and %d differ; the report lists them", c.Extra, c.Differs)
+	}
+	if b.Kind != migration.CutoverPass && !w.Cutover.IsZero() {
+		return b.To(migration.Synced, now)
+	}
+	return b.To(migration.Done, now)
+}
+
+func (v *Verifier) sendPass(ctx context.Context, box migration.Mailbox) error {
+	return v.Bus.Send(ctx, bus.Letter{Queue: migration.PlanQueue,
+		Message: migration.Message{Wave: box.Wave, Mailbox: box.ID, Pass: box.Pass + 1}})
+}
+
+// interpret says what happens after an error of a mailbox.
+func interpret(err error) error {
+	if t, ok := errors.AsType[*mailbox.Throttled](err); ok {
+		return outcome.Snooze(t.Until, t.Error())
+	}
+	if errors.Is(err, mailbox.ErrNoMailbox) || errors.Is(err, mailbox.ErrAccess) {
+		return outcome.Cancel(err)
+	}
+	return err
+}
