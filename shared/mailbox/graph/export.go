@@ -21,7 +21,7 @@ const (
 	maxExportBytes = 20 << 20
 	// maxKept bounds what is held when the service answers in another order than it was asked. What does not fit
 	// is asked for again alone.
-	maxKept = 8 << 20
+	maxKept = 4 << 20
 )
 
 // Export reads items in the order of ids, up to 20 with one request.
@@ -61,6 +61,7 @@ type delivery struct {
 	each  func(i int, r io.Reader, err error) error
 	next  int                     // how many are delivered
 	alone bool                    // ask for one at a time: one failed, was not in the answer, or could not be kept
+	asked int                     // how many the last request asked for
 	kept  map[mailbox.ItemID]kept // came before their turn
 	held  int                     // bytes in kept
 	stop  error                   // what each returned
@@ -157,7 +158,7 @@ func (f *failure) aboutItem() bool {
 
 // single asks for the next item alone, to tell it from the others; when it was alone, it is the culprit.
 func (d *delivery) single(f *failure) error {
-	if !d.alone && len(d.pending()) > 1 {
+	if d.asked > 1 {
 		d.alone = true
 		return nil
 	}
@@ -176,7 +177,9 @@ func (m *Mailbox) export(ctx context.Context, d *delivery) error {
 	if err := d.flush(); err != nil || d.next == len(d.ids) {
 		return err
 	}
-	resp, err := m.exportItems(ctx, d.pending(), "")
+	ids := d.pending()
+	d.asked = len(ids)
+	resp, err := m.exportItems(ctx, ids, "")
 	if err != nil {
 		return err
 	}
