@@ -100,7 +100,7 @@ func (m *Mailbox) send(ctx context.Context, ses *session, u upload, s mailbox.St
 }
 
 func newImport(ctx context.Context, ses *session, env *envelope) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, string(ses.url), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, ses.url.reveal(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("prepare import: %w", bare(err))
 	}

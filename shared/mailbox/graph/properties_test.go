@@ -58,7 +58,7 @@ func FuzzProperties(f *testing.F) {
 
 func TestSecretIsNotShown(t *testing.T) {
 	t.Parallel()
-	s := session{url: "https://x/importItem?authtoken=abc"}
+	s := session{url: conceal("https://x/importItem?authtoken=abc")}
 	var log strings.Builder
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "url", s.url)
 	slog.New(slog.NewTextHandler(&log, nil)).Info("m", "url", s.url)

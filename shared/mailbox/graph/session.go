@@ -13,8 +13,11 @@ import (
 	"github.com/mailferry/mailferry/shared/mailbox"
 )
 
-// secret is a text that no log or error shows.
-type secret string
+// secret is a text that no log or error shows. It is a function because fmt prints the unexported fields of a struct
+// without asking their String method.
+type secret struct{ reveal func() string }
+
+func conceal(s string) secret { return secret{func() string { return s }} }
 
 func (secret) String() string               { return "***" }
 func (secret) GoString() string             { return "***" }
@@ -62,7 +65,7 @@ func (m *Mailbox) createSession(ctx context.Context) (*session, error) {
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != m.client.base.Scheme {
 		return nil, errors.New("the import URL is not an https URL")
 	}
-	return &session{url: secret(answer.URL), end: m.client.end(answer.Expires)}, nil
+	return &session{url: conceal(answer.URL), end: m.client.end(answer.Expires)}, nil
 }
 
 // end leaves a margin of a minute, or of a tenth of a short lifetime, so that no import starts too late.
