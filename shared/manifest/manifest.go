@@ -43,7 +43,7 @@ type Item struct {
 	Source   mailbox.ItemID `json:"source"`
 	Folder   int            `json:"folder"` // index into Folders
 	Size     int64          `json:"size"`
-	Before   int            `json:"before,omitempty"` // how many items of this identity the target folder held when planned
+	Before   int            `json:"before,omitempty"`  // how many items of this identity the target folder held when planned
 	Replace  mailbox.ItemID `json:"replace,omitempty"` // the target's item that this one overwrites, instead of being added
 	Change   string         `json:"change,omitempty"`  // that item's change key
 	Skip     mailbox.Reason `json:"skip,omitempty"`    // not to be copied, for this reason

@@ -91,16 +91,16 @@ type Mailbox struct {
 	Source    string    `json:"source"` // SMTP address
 	Target    string    `json:"target"` // SMTP address
 	State     State     `json:"state"`
-	Was       State     `json:"was,omitempty"`   // the state before paused
-	Kind      Kind      `json:"kind,omitempty"`  // of the pass under way or the last one
-	Pass      int       `json:"pass"`            // 0 before the first
+	Was       State     `json:"was,omitempty"`    // the state before paused
+	Kind      Kind      `json:"kind,omitempty"`   // of the pass under way or the last one
+	Pass      int       `json:"pass"`             // 0 before the first
 	Tries     int       `json:"tries,omitempty"`  // passes in a row that ended with items missing or differing
 	Stalls    int       `json:"stalls,omitempty"` // deliveries in a row that copied nothing because a side was unavailable
-	Plans     []Plan    `json:"plans,omitempty"` // all that were made, oldest first
-	Shard     int       `json:"shard,omitempty"` // the shard being copied; as many as there are when all are
-	Progress  int       `json:"progress"`        // items of that shard that have a result
-	Copied    int       `json:"copied"`          // items imported in this wave
-	Bytes     int64     `json:"bytes"`           // bytes imported in this wave
+	Plans     []Plan    `json:"plans,omitempty"`  // all that were made, oldest first
+	Shard     int       `json:"shard,omitempty"`  // the shard being copied; as many as there are when all are
+	Progress  int       `json:"progress"`         // items of that shard that have a result
+	Copied    int       `json:"copied"`           // items imported in this wave
+	Bytes     int64     `json:"bytes"`            // bytes imported in this wave
 	Window    Window    `json:"window"`
 	Counts    Counts    `json:"counts"`
 	Submitted time.Time `json:"submitted"`
