@@ -12,8 +12,8 @@ import (
 )
 
 // window is what one app may upload into one mailbox in 5 minutes, https://learn.microsoft.com/graph/throttling-limits
-// (Outlook: 150 MB). A request that is larger by itself can never get through.
-const window = 150 << 20
+// (Outlook: 150 MB). A request that is larger by itself would be throttled for ever.
+const window = 150_000_000
 
 // expectAbove is the size from which a request asks before it sends its body: so a throttle or an expired session
 // costs no upload. The transport sends it after a second of silence anyway.
