@@ -10,6 +10,9 @@ import (
 // batchFormat marks a message whose data sections are messages.
 const batchFormat = 0x80013700
 
+// maxBatchMessages is not in the published quotas; clients found it: https://github.com/Azure/azure-sdk-for-js/issues/12041
+const maxBatchMessages = 4500
+
 // txnState is the delivery state of a transfer within a transaction.
 const txnState = 0x34
 
@@ -19,7 +22,8 @@ type partial struct {
 	format  uint32
 	settled bool
 	state   any
-	bytes   []byte
+	size    uint64
+	bytes   []byte // none once size is past the limit
 }
 
 // transfer takes a frame of a delivery.
@@ -35,13 +39,12 @@ func (l *link) transfer(t wire.Transfer, payload []byte) {
 		return
 	}
 	p.settled = p.settled || t.Settled
-	if size := uint64(len(p.bytes) + len(payload)); size > l.max {
-		l.fail(broker.SizeExceeded, fmt.Sprintf("The received message (delivery-id:%d, size:%d bytes) exceeds the limit (%d bytes) currently allowed on the link.", p.id, size, l.max))
-		return
-	}
-	if p.bytes == nil && !t.More {
+	switch p.size += uint64(len(payload)); {
+	case p.size > l.max:
+		p.bytes = nil
+	case p.bytes == nil && !t.More:
 		p.bytes = payload
-	} else {
+	default:
 		p.bytes = append(p.bytes, payload...)
 	}
 	if t.More {
@@ -85,6 +88,9 @@ func (l *link) take(p *partial) *broker.Error {
 	if c, ok := wire.AsComposite(p.state); ok && c.Code == txnState {
 		return &broker.Error{Condition: broker.NotImplemented, Text: "Transactions are not implemented."}
 	}
+	if p.size > l.max {
+		return &broker.Error{Condition: broker.SizeExceeded, Text: fmt.Sprintf("The received message (delivery-id:%d, size:%d bytes) exceeds the limit (%d bytes) currently allowed on the link.", p.id, p.size, l.max)}
+	}
 	m, err := wire.ParseMessage(p.bytes)
 	if err != nil {
 		return &broker.Error{Condition: broker.DecodeError, Text: err.Error()}
@@ -96,6 +102,9 @@ func (l *link) take(p *partial) *broker.Error {
 	if p.format == batchFormat {
 		if ms, err = unpack(m); err != nil {
 			return &broker.Error{Condition: broker.DecodeError, Text: err.Error()}
+		}
+		if len(ms) > maxBatchMessages {
+			return &broker.Error{Condition: broker.NotAllowed, Text: fmt.Sprintf("The batch has %d messages. The maximum is %d.", len(ms), maxBatchMessages)}
 		}
 	}
 	q := l.node.entity.Queue()

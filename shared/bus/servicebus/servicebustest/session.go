@@ -242,6 +242,9 @@ func (s *session) settle(id uint32, d wire.Disposition) {
 		return
 	}
 	state, err := d.State, s.c.s.settle(u, outcome)
+	if outcome.Verb == broker.DeadLetter { // clients take an error that comes back for a refusal
+		state = wire.NewComposite(wire.CodeRejected)
+	}
 	if err != nil {
 		state = wire.Rejected(err.Condition, err.Text)
 	}

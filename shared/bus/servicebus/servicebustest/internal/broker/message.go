@@ -3,9 +3,11 @@ package broker
 import (
 	"container/heap"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
 	"github.com/mailferry/mailferry/shared/bus/servicebus/servicebustest/internal/wire"
 )
 
@@ -51,8 +53,11 @@ const (
 	ScheduledTime = "x-opt-scheduled-enqueue-time"
 )
 
-// draft checks a message as the service does and makes it ready to be accepted.
+// draft checks a message as the service does and makes it ready to be accepted. One without an id gets one.
 func (q *Queue) draft(w *wire.Message) (*message, *Error) {
+	if id := w.Properties.MessageID; id == nil || id == "" {
+		w = w.WithMessageID(strings.ReplaceAll(uuid.NewString(), "-", ""))
+	}
 	m := &message{body: w, ttl: q.TTL, id: IDText(w.Properties.MessageID)}
 	if err := q.checkLengths(m); err != nil {
 		return nil, err

@@ -213,6 +213,19 @@ func (m *Message) WithApplicationProperties(app Map) *Message {
 	return &out
 }
 
+// WithMessageID returns a copy of m with another message id.
+func (m *Message) WithMessageID(id string) *Message {
+	out, fields := *m, []any{id}
+	if len(m.properties) > 0 {
+		if c, _, err := ReadComposite(m.properties); err == nil && len(c.Fields) > 1 {
+			fields = append(fields, c.Fields[1:]...)
+		}
+	}
+	out.properties = AppendComposite(nil, codeProperties, fields...)
+	out.Properties.MessageID = id
+	return &out
+}
+
 // Data returns the data sections of the body, none when the body is of another kind.
 func (m *Message) Data() [][]byte {
 	var out [][]byte
