@@ -12,6 +12,7 @@ import (
 
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/mailbox/ews/login"
+	"github.com/mailferry/mailferry/shared/mailbox/ews/soap"
 	"github.com/mailferry/mailferry/shared/pace"
 )
 
@@ -25,21 +26,21 @@ const (
 
 // ask sends a request and decodes its answer. Errors of the request as a whole, and of its only response message,
 // are mailbox errors; with several messages each has its own code.
-func (s *Source) ask(ctx context.Context, body string) ([]message, error) {
+func (s *Source) ask(ctx context.Context, body string) ([]soap.Message, error) {
 	resp, err := s.post(ctx, body)
 	if err != nil {
 		return nil, err
 	}
 	defer leave(resp)
-	messages, err := decode(io.LimitReader(resp.Body, maxListing))
+	messages, err := soap.Decode(io.LimitReader(resp.Body, maxListing))
 	if err != nil {
 		return nil, s.brokenAnswer(ctx, err)
 	}
 	if len(messages) == 0 {
 		return nil, errors.New("read answer: no response message in it, check that the URL is that of EWS")
 	}
-	if m := messages[0]; m.fault || len(messages) == 1 && m.code != "NoError" {
-		return nil, s.asError(m.code, m.values)
+	if m := messages[0]; m.Fault || len(messages) == 1 && m.Code != "NoError" {
+		return nil, s.asError(m.Code, m.Values)
 	}
 	s.account.succeeded()
 	return messages, nil
@@ -50,7 +51,7 @@ func (s *Source) brokenAnswer(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("read answer: %w", ctx.Err())
 	}
-	if errors.Is(err, errNotSOAP) {
+	if errors.Is(err, soap.ErrNotSOAP) {
 		return fmt.Errorf("read answer: %w", err)
 	}
 	return fmt.Errorf("%w: %w", mailbox.ErrUnavailable, err)
@@ -103,8 +104,8 @@ func notSent(ctx context.Context, err error) error {
 func (s *Source) statusError(resp *http.Response) error {
 	switch resp.StatusCode {
 	case http.StatusInternalServerError: // with a SOAP fault inside, when EWS itself answers
-		if m, err := decode(io.LimitReader(resp.Body, maxFault)); err == nil && len(m) > 0 && m[0].code != "" {
-			return s.asError(m[0].code, m[0].values)
+		if m, err := soap.Decode(io.LimitReader(resp.Body, maxFault)); err == nil && len(m) > 0 && m[0].Code != "" {
+			return s.asError(m[0].Code, m[0].Values)
 		}
 		return fmt.Errorf("%w: http status 500 without a fault", mailbox.ErrUnavailable)
 	case http.StatusUnauthorized:

@@ -27,13 +27,13 @@ func (s *Source) Changes(ctx context.Context, f mailbox.FolderID, state string) 
 		return Delta{}, fmt.Errorf("list changes: %w", err)
 	}
 	m := messages[0]
-	if m.state == "" || !m.last && m.state == state {
+	if m.State == "" || !m.Last && m.State == state {
 		return Delta{}, fmt.Errorf("list changes: %w: the answer has no new state", mailbox.ErrUnavailable)
 	}
-	d := Delta{State: m.state, More: !m.last}
-	for _, e := range m.entries {
+	d := Delta{State: m.State, More: !m.Last}
+	for _, e := range m.Entries {
 		id := mailbox.ItemID(e.Item.ID)
-		switch e.change {
+		switch e.Change {
 		case "Create", "Update":
 			d.Changed = append(d.Changed, id)
 		case "ReadFlagChange":

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/mailferry/mailferry/shared/mailbox"
+	"github.com/mailferry/mailferry/shared/mailbox/ews/soap"
 )
 
 // folderPage is how many folders one request asks for.
@@ -34,10 +35,10 @@ func (s *Source) findRoot(ctx context.Context) (mailbox.FolderID, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(messages[0].entries) == 0 || messages[0].entries[0].Folder.ID == "" {
+	if len(messages[0].Entries) == 0 || messages[0].Entries[0].Folder.ID == "" {
 		return "", errors.New("find root folder: the answer has no folder id in it")
 	}
-	return mailbox.FolderID(messages[0].entries[0].Folder.ID), nil
+	return mailbox.FolderID(messages[0].Entries[0].Folder.ID), nil
 }
 
 // Folders lists the folders below the visible root, parents before children. Left out, with all below them, are
@@ -76,23 +77,23 @@ func (s *Source) knownFolders(ctx context.Context) (map[mailbox.FolderID]string,
 	}
 	known := map[mailbox.FolderID]string{}
 	for i, m := range messages {
-		if m.code != "NoError" && !errors.Is(failure(m.code), mailbox.ErrNoFolder) {
-			return nil, s.asError(m.code, m.values)
+		if m.Code != "NoError" && !errors.Is(failure(m.Code), mailbox.ErrNoFolder) {
+			return nil, s.asError(m.Code, m.Values)
 		}
-		for _, e := range m.entries {
+		for _, e := range m.Entries {
 			known[mailbox.FolderID(e.Folder.ID)] = names[i]
 		}
 	}
 	return known, nil
 }
 
-func (s *Source) findFolders(ctx context.Context) ([]entry, error) {
+func (s *Source) findFolders(ctx context.Context) ([]soap.Entry, error) {
 	l := listing{
 		s: s, size: folderPage,
 		request: func(offset int) string { return fmt.Sprintf(findFolder, folderPage, offset) },
-		id:      func(e entry) string { return e.Folder.ID },
+		id:      func(e soap.Entry) string { return e.Folder.ID },
 	}
-	var out []entry
+	var out []soap.Entry
 	for e, err := range l.rows(ctx) {
 		if err != nil {
 			return nil, err
@@ -106,7 +107,7 @@ func (s *Source) findFolders(ctx context.Context) ([]entry, error) {
 
 // tree orders folders.
 type tree struct {
-	children map[mailbox.FolderID][]entry
+	children map[mailbox.FolderID][]soap.Entry
 	known    map[mailbox.FolderID]string
 	state    map[mailbox.FolderID]int // absent: not in the listing
 }
@@ -117,8 +118,8 @@ const (
 	skipped
 )
 
-func newTree(entries []entry, known map[mailbox.FolderID]string) *tree {
-	t := &tree{children: map[mailbox.FolderID][]entry{}, known: known, state: map[mailbox.FolderID]int{}}
+func newTree(entries []soap.Entry, known map[mailbox.FolderID]string) *tree {
+	t := &tree{children: map[mailbox.FolderID][]soap.Entry{}, known: known, state: map[mailbox.FolderID]int{}}
 	for _, e := range entries {
 		parent := mailbox.FolderID(e.Parent.ID)
 		t.children[parent] = append(t.children[parent], e)
@@ -141,21 +142,21 @@ func (t *tree) below(out []mailbox.Folder, id mailbox.FolderID) []mailbox.Folder
 				continue
 			}
 			t.state[id] = placed
-			out = append(out, e.folder(next[0], t.known[id]))
+			out = append(out, folderOf(e, next[0], t.known[id]))
 			next = append(next, id)
 		}
 	}
 	return out
 }
 
-func (t *tree) skips(e entry) bool {
+func (t *tree) skips(e soap.Entry) bool {
 	name := t.known[mailbox.FolderID(e.Folder.ID)]
 	for _, n := range leftOut() {
 		if name == n {
 			return true
 		}
 	}
-	return e.XMLName.Local == "SearchFolder" || name == "" && e.yes(tagHidden)
+	return e.XMLName.Local == "SearchFolder" || name == "" && e.Yes(tagHidden)
 }
 
 func (t *tree) skip(id mailbox.FolderID) {
@@ -168,11 +169,11 @@ func (t *tree) skip(id mailbox.FolderID) {
 }
 
 // lost says whether a folder was listed and reached from nowhere; its parent was moved or deleted meanwhile.
-func (t *tree) lost(e entry) bool { return t.state[mailbox.FolderID(e.Folder.ID)] == listed }
+func (t *tree) lost(e soap.Entry) bool { return t.state[mailbox.FolderID(e.Folder.ID)] == listed }
 
 // orphans are the lost folders whose parents were not listed, that is, the topmost ones.
-func (t *tree) orphans(entries []entry) []entry {
-	var out []entry
+func (t *tree) orphans(entries []soap.Entry) []soap.Entry {
+	var out []soap.Entry
 	for _, e := range entries {
 		if t.lost(e) && t.state[mailbox.FolderID(e.Parent.ID)] == 0 {
 			out = append(out, e)
@@ -182,17 +183,17 @@ func (t *tree) orphans(entries []entry) []entry {
 }
 
 // graft puts a lost folder below the root, with what is below it.
-func (t *tree) graft(out []mailbox.Folder, e entry, root mailbox.FolderID) []mailbox.Folder {
+func (t *tree) graft(out []mailbox.Folder, e soap.Entry, root mailbox.FolderID) []mailbox.Folder {
 	id := mailbox.FolderID(e.Folder.ID)
 	if t.skips(e) {
 		t.skip(id)
 		return out
 	}
 	t.state[id] = placed
-	return t.below(append(out, e.folder(root, t.known[id])), id)
+	return t.below(append(out, folderOf(e, root, t.known[id])), id)
 }
 
-func (e entry) folder(parent mailbox.FolderID, known string) mailbox.Folder {
+func folderOf(e soap.Entry, parent mailbox.FolderID, known string) mailbox.Folder {
 	class := e.Class
 	if class == "" {
 		class = "IPF.Note"

@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"github.com/mailferry/mailferry/shared/mailbox"
+	"github.com/mailferry/mailferry/shared/mailbox/ews/soap"
 )
 
 // A listing gives up, to be tried again later, after so many answers in a row without rows, or after it had to go
@@ -23,7 +24,7 @@ type listing struct {
 	s       *Source
 	size    int                     // rows that one request asks for
 	request func(offset int) string // the body of the request for a page
-	id      func(entry) string
+	id      func(soap.Entry) string
 
 	seen     map[[16]byte]bool
 	offset   int
@@ -33,8 +34,8 @@ type listing struct {
 }
 
 // rows yields every row, or an error last.
-func (l *listing) rows(ctx context.Context) iter.Seq2[entry, error] {
-	return func(yield func(entry, error) bool) {
+func (l *listing) rows(ctx context.Context) iter.Seq2[soap.Entry, error] {
+	return func(yield func(soap.Entry, error) bool) {
 		l.seen = map[[16]byte]bool{}
 		for last := false; !last; {
 			fresh, end, err := l.page(ctx)
@@ -44,7 +45,7 @@ func (l *listing) rows(ctx context.Context) iter.Seq2[entry, error] {
 				}
 			}
 			if err != nil {
-				yield(entry{}, err)
+				yield(soap.Entry{}, err)
 				return
 			}
 			last = end
@@ -53,7 +54,7 @@ func (l *listing) rows(ctx context.Context) iter.Seq2[entry, error] {
 }
 
 // page reads a page and goes to the next. It returns the rows not seen before, and whether the listing is complete.
-func (l *listing) page(ctx context.Context) ([]entry, bool, error) {
+func (l *listing) page(ctx context.Context) ([]soap.Entry, bool, error) {
 	messages, err := l.s.ask(ctx, l.request(l.offset))
 	if err != nil {
 		return nil, false, err
@@ -62,28 +63,28 @@ func (l *listing) page(ctx context.Context) ([]entry, bool, error) {
 	if l.gap(m) {
 		return nil, false, l.back()
 	}
-	var fresh []entry
-	for _, e := range m.entries {
+	var fresh []soap.Entry
+	for _, e := range m.Entries {
 		if id := l.id(e); id != "" && !l.seen[digest(id)] {
 			l.seen[digest(id)] = true
 			fresh = append(fresh, e)
 		}
 	}
-	if m.last {
+	if m.Last {
 		return fresh, true, nil
 	}
 	return fresh, false, l.advance(m)
 }
 
 // gap says whether rows may be missing between the pages before and m.
-func (l *listing) gap(m message) bool {
+func (l *listing) gap(m soap.Message) bool {
 	if l.offset == 0 || !l.overlaps {
 		return false
 	}
-	if len(m.entries) == 0 {
-		return m.last
+	if len(m.Entries) == 0 {
+		return m.Last
 	}
-	return !l.seen[digest(l.id(m.entries[0]))]
+	return !l.seen[digest(l.id(m.Entries[0]))]
 }
 
 // digest stands for an id in less memory: a folder may hold a million items.
@@ -94,10 +95,10 @@ func digest(id string) [16]byte {
 
 // advance goes to the page after m, which may be shorter than asked for. The next page repeats a row, except after a
 // page of only one, when that would stand still.
-func (l *listing) advance(m message) error {
-	next := m.next
+func (l *listing) advance(m soap.Message) error {
+	next := m.Next
 	if next < 0 {
-		next = l.offset + len(m.entries)
+		next = l.offset + len(m.Entries)
 	}
 	if next <= l.offset {
 		if l.stuck++; l.stuck >= mostStuck {
