@@ -1,6 +1,7 @@
 package ews_test
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -262,3 +263,6 @@ func exports(t *testing.T, s mailbox.Source, ids ...mailbox.ItemID) (string, err
 	})
 	return b.String(), err
 }
+
+// tlsOf is the configuration that trusts a test server.
+func tlsOf(rt http.RoundTripper) *tls.Config { return rt.(*http.Transport).TLSClientConfig }
