@@ -118,6 +118,16 @@ func (m *Mailbox) Plan() Plan {
 	return m.Plans[len(m.Plans)-1]
 }
 
+// Settled returns how many items of the plan under way have a result: all of the shards that are done count as full, so
+// it is exact only when a shard ends.
+func (m *Mailbox) Settled() int {
+	p := m.Plan()
+	if p.Shards == 0 || m.Shard >= p.Shards {
+		return p.Items
+	}
+	return min(p.Items, p.Items*m.Shard/p.Shards+m.Progress)
+}
+
 // To moves the mailbox to another state, or says that no stage may do that.
 func (m *Mailbox) To(s State, now time.Time) error {
 	ok := s == Failed || s == Cancelled || s == Paused || slices.Contains(next[m.State], s)

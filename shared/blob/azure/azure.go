@@ -25,14 +25,18 @@ const blockSize = 4 << 20
 // Store is one container of a storage account.
 type Store struct{ container *container.Client }
 
-// Open returns the container of that name and makes it if it is not there.
-func Open(ctx context.Context, c *azblob.Client, name string) (*Store, error) {
-	s := &Store{c.ServiceClient().NewContainerClient(name)}
+// Of returns the container of that name, which must be there before it is used.
+func Of(c *azblob.Client, name string) *Store {
+	return &Store{c.ServiceClient().NewContainerClient(name)}
+}
+
+// Create makes the container if it is not there. In Azure, infra does so.
+func (s *Store) Create(ctx context.Context) error {
 	_, err := s.container.Create(ctx, nil)
 	if err != nil && !bloberror.HasCode(err, bloberror.ContainerAlreadyExists) {
-		return nil, ours("create container "+name, err)
+		return ours("create container", err)
 	}
-	return s, nil
+	return nil
 }
 
 // Put implements blob.Store. The blocks are committed under the condition that the blob is not there, so that of two

@@ -21,14 +21,16 @@ import (
 // Table is one table of a storage account.
 type Table struct{ client *aztables.Client }
 
-// Open returns the table of that name and makes it if it is not there.
-func Open(ctx context.Context, s *aztables.ServiceClient, name string) (*Table, error) {
-	c := s.NewClient(name)
-	_, err := c.CreateTable(ctx, nil)
+// Of returns the table of that name, which must be there before it is used.
+func Of(s *aztables.ServiceClient, name string) *Table { return &Table{s.NewClient(name)} }
+
+// Create makes the table if it is not there. In Azure, infra does so.
+func (t *Table) Create(ctx context.Context) error {
+	_, err := t.client.CreateTable(ctx, nil)
 	if err != nil && status(err) != http.StatusConflict {
-		return nil, fmt.Errorf("create table %s: %w", name, err)
+		return ours("create table", err)
 	}
-	return &Table{c}, nil
+	return nil
 }
 
 // chunk is how many characters of a body one column holds: a string property is at most 64 KiB in UTF-16, which is
