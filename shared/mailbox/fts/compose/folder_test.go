@@ -144,6 +144,7 @@ func TestMbox(t *testing.T) {
 		{"separators without time", "From a\nS: 1\n\nFrom a\nS: 2\n", []string{"S: 1\n", "S: 2\n"}},
 		{"no last line end", "From a 10:00\nS: 1\n\nhi", []string{"S: 1\n\nhi"}},
 		{"empty mails", "From a 10:00\nFrom a 10:00\n", []string{"", ""}},
+		{"long separator", "From a 10:00" + strings.Repeat("x", 9000) + "\nS: 1\n", []string{"S: 1\n"}},
 		{"long line", "From a 10:00\n\n" + strings.Repeat("x", 70000) + "\n>From me\n", []string{"\n" + strings.Repeat("x", 70000) + "\nFrom me\n"}},
 	} {
 		var got []string
@@ -195,7 +196,7 @@ func FuzzMbox(f *testing.F) {
 		}
 		mails := [][]byte{append(slices.Clone(one), "x\n"...), append(slices.Clone(two), "y\n"...)}
 		i := 0
-		for got, err := range mbox(bufio.NewReaderSize(bytes.NewReader(quote(mails)), 16)) {
+		for got, err := range mbox(bufio.NewReader(bytes.NewReader(quote(mails)))) {
 			if err != nil || i == len(mails) || !bytes.Equal(got, mails[i]) {
 				t.Fatalf("mail %d is %q, %v, want %q", i, got, err, mails)
 			}

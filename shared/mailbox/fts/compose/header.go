@@ -28,7 +28,7 @@ func split(raw []byte) (block, body []byte) {
 	if bytes.HasPrefix(begin, []byte("From ")) || bytes.HasPrefix(begin, []byte(">From ")) {
 		_, begin, _ = bytes.Cut(begin, []byte("\n")) // the envelope line of a mail cut out of an mbox file
 	}
-	if !isField(begin) {
+	if !isField(bytes.TrimLeft(begin, " \t")) {
 		if bytes.HasPrefix(begin, []byte("\n")) || bytes.HasPrefix(begin, []byte("\r\n")) {
 			_, begin, _ = bytes.Cut(begin, []byte("\n"))
 		}
@@ -64,6 +64,9 @@ func parseHeader(block []byte) header {
 	for line := range strings.Lines(h.raw) {
 		line = strings.ReplaceAll(strings.TrimRight(line, "\r\n"), "\r", " ")
 		n := len(h.fields)
+		if n == 0 { // some senders indent even the first field
+			line = strings.TrimLeft(line, " \t")
+		}
 		switch {
 		case line == "":
 		case isField([]byte(line)):

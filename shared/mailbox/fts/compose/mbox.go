@@ -53,9 +53,12 @@ func (b *box) line() error {
 
 // mail reads up to the next From_ line, which becomes current.
 func (b *box) mail() ([]byte, error) {
+	for b.err == nil && !bytes.HasSuffix(b.current, []byte("\n")) { // the rest of a long From_ line
+		b.err = b.line()
+	}
 	var raw []byte
-	tooLarge, blank, begin := false, true, true // the From_ line has been read; a mail may be empty
-	for {
+	tooLarge, blank, begin := false, true, true // a mail may be empty
+	for b.err == nil {
 		if b.err = b.line(); b.err != nil {
 			break
 		}

@@ -50,9 +50,12 @@ func (m *mail) parts() (*enmime.Part, error) {
 	return parser.ReadParts(&b)
 }
 
-// lost says whether the parser dropped something.
+// lost says whether the parser dropped something, or a text has characters that its declared character set does not have.
 func lost(p *enmime.Part) bool {
 	for ; p != nil; p = p.NextSibling {
+		if strings.HasPrefix(p.ContentType, "text/") && bytes.Contains(p.Content, []byte("\uFFFD")) {
+			return true
+		}
 		for _, err := range p.Errors {
 			if err.Severe {
 				return true
@@ -95,7 +98,7 @@ func (m *mail) walk(p *enmime.Part) {
 	if m.class == "IPM.Note.SMIME.MultipartSigned" { // its files are inside its one attachment
 		return
 	}
-	if strings.HasPrefix(p.ContentType, "multipart/") && len(p.Content) == 0 {
+	if len(p.Content) == 0 && p.FileName == "" && p.Parent != nil { // what a bad boundary leaves behind
 		return
 	}
 	m.attachments = append(m.attachments, m.attachment(p))
