@@ -42,13 +42,13 @@ func (h *Host) newEnvelope(f *function, value any, metadata object) envelope {
 // poison copies the properties of a JSON object in a string value over the metadata, as the host does: all
 // but arrays and nulls, scalars as strings. Bytes are left alone, which is why triggers bind them.
 func poison(value string, metadata object) {
-	if s := strings.TrimSpace(value); !strings.HasPrefix(s, "{") || !strings.HasSuffix(s, "}") {
+	if !strings.HasPrefix(strings.TrimSpace(value), "{") || !json.Valid([]byte(value)) {
 		return
 	}
 	d := json.NewDecoder(strings.NewReader(value))
 	d.UseNumber()
 	var doc object
-	if d.Decode(&doc) != nil || d.More() {
+	if d.Decode(&doc) != nil {
 		return
 	}
 	for k, v := range doc {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"mime"
 	"net/http"
@@ -247,6 +248,7 @@ func (h *Host) proxyCall(w http.ResponseWriter, r *http.Request, worker *worker)
 		p := &httputil.ReverseProxy{
 			Transport:     worker.client.Transport,
 			FlushInterval: -1,
+			ErrorLog:      slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // what matters is in the invocation's error
 			Rewrite: func(pr *httputil.ProxyRequest) {
 				pr.SetURL(target)
 				for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {

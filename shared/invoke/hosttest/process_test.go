@@ -169,9 +169,9 @@ func TestStrikesAreForgottenAfterThirtyMinutes(t *testing.T) {
 		t.Fatal(h.Err())
 	}
 	s.log.await(t, "exited with code 137 (0x89)", 6)
-	for range 3 {
+	for i := range 3 {
 		_ = h.Kill("wake")
-		s.log.await(t, "has exited", 1)
+		s.log.await(t, "exited with code 137 (0x89)", 7+i)
 	}
 	select {
 	case <-h.Done():

@@ -37,11 +37,18 @@ func readHostSettings(root string, env map[string]string) (hostSettings, error) 
 }
 
 func (s hostSettings) parse(b []byte) error {
+	var doc map[string]any
+	if err := json.Unmarshal(b, &doc); err != nil { // for its offset, and to see what follows the object
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return fmt.Errorf("byte %d: %w", syntax.Offset, err)
+		}
+		return err
+	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
-	var doc map[string]any
 	if err := d.Decode(&doc); err != nil {
-		return fmt.Errorf("byte %d: %w", d.InputOffset(), err)
+		return err
 	}
 	s.flatten("", doc)
 	return nil
