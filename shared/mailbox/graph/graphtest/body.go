@@ -98,18 +98,15 @@ func (c *call) decompress() error {
 }
 
 // drain reads what is left of a body, so that a client still sending sees the answer and not a broken pipe. A client
-// that waits for 100 Continue has not begun to send.
+// that waits for 100 Continue has not begun to send. Then the reservation becomes what really came.
 func (c *call) drain() {
+	c.body.free, c.body.err = true, nil
+	if c.r.Header.Get("Expect") == "" && !c.w.lost {
+		_, _ = io.Copy(io.Discard, io.LimitReader(c.body, 2*c.s.meter.limits.Upload)) // the answer is already given
+	}
 	if e := c.body.entry; e != nil {
 		c.s.meter.correct(c.lane(), e, c.body.n)
 	}
-	if c.r.Header.Get("Expect") != "" || c.w.lost {
-		return
-	}
-	c.body.free, c.body.err = true, nil
-	n := c.body.n
-	_, _ = io.Copy(io.Discard, io.LimitReader(c.body, 2*c.s.meter.limits.Upload)) // the answer is already given
-	c.body.n = n
 }
 
 // bodyError is what a body that cannot be read comes to.

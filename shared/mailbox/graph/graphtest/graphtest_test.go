@@ -75,6 +75,12 @@ func (r reply) code() string {
 
 func (r reply) into(v any) {
 	r.t.Helper()
+	switch v := v.(type) { // a map or a page left from before would be mixed with the new one
+	case *page:
+		*v = page{}
+	case *map[string]any:
+		*v = nil
+	}
 	if err := json.Unmarshal(r.Body, v); err != nil {
 		r.t.Fatalf("answer %d is not JSON: %v: %.200s", r.Status, err, r.Body)
 	}

@@ -93,6 +93,9 @@ func (c *call) listItems() error {
 	if err != nil {
 		return err
 	}
+	if c.query.filter == nil && len(c.query.order) == 0 {
+		return c.pageOfIDs(f.ID)
+	}
 	items := c.box.m.Items(f.ID)
 	slices.Reverse(items)
 	rows := make([]line, len(items))
@@ -100,6 +103,20 @@ func (c *call) listItems() error {
 		rows[i] = itemRow{c, it}
 	}
 	return c.page(rows, c.itemsPath())
+}
+
+// pageOfIDs is the page of a list that needs no look at the rest of it.
+func (c *call) pageOfIDs(folder uint64) error {
+	ids := c.box.m.IDs(folder)
+	slices.Reverse(ids)
+	from, to := c.bounds(len(ids))
+	var rows []line
+	for _, id := range ids[from:to] {
+		if it, err := c.box.m.Item(id); err == nil {
+			rows = append(rows, itemRow{c, it})
+		}
+	}
+	return c.replyPage(rows, len(ids), to, c.itemsPath())
 }
 
 func (c *call) itemsPath() string {

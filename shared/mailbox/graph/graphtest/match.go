@@ -39,8 +39,14 @@ func (n *node) matches(r row) bool {
 		v := r.extended(id)
 		return v != nil && n.kids[0].matchesProp(id, v)
 	}
+	if want, ok := n.value.(string); ok && isKey(n.path) && (n.op == "eq" || n.op == "ne") {
+		return (r.field(n.path) == any(want)) == (n.op == "eq")
+	}
 	return n.compare(r.field(n.path))
 }
+
+// isKey says whether a property's case matters.
+func isKey(path string) bool { return path == "id" || path == "parentFolderId" || path == "changeKey" }
 
 // matchesProp evaluates the condition of any() for the one property it names.
 func (n *node) matchesProp(id propID, v any) bool {
@@ -89,7 +95,7 @@ func allMatch(ns []*node, id propID, v any) bool {
 // typed compares a value given as text by the kind of the property.
 func (n *node) typed(id propID, want, have string) bool {
 	p := &filterParser{kind: tokWord, word: want}
-	if v, err := p.literal(); err == nil && id.kind != "String" {
+	if v, err := p.literal(); err == nil && id.kind != "String" && id.kind != "Binary" && id.kind != "CLSID" {
 		q := &filterParser{kind: tokWord, word: have}
 		if h, err := q.literal(); err == nil {
 			return (&node{op: n.op, value: v}).compare(h)

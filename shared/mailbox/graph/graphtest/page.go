@@ -24,18 +24,28 @@ func (c *call) page(rows []line, path string) error {
 	if len(q.order) > 0 {
 		slices.SortStableFunc(rows, q.compare)
 	}
-	total, size := len(rows), q.top
+	from, to := c.bounds(len(rows))
+	return c.replyPage(rows[from:to], len(rows), to, path)
+}
+
+// bounds says which of so many entries this page shows.
+func (c *call) bounds(total int) (from, to int) {
+	size := c.query.top
 	if size == 0 {
 		size = c.preferred()
 	}
-	from := min(q.skip, total)
-	to := min(from+size, total)
-	value := []object{}
-	for _, r := range rows[from:to] {
+	from = min(c.query.skip, total)
+	return from, min(from+size, total)
+}
+
+// replyPage answers some of total entries; to is the first that is left for the next page.
+func (c *call) replyPage(rows []line, total, to int, path string) error {
+	value := make([]object, 0, len(rows))
+	for _, r := range rows {
 		value = append(value, r.entry(true))
 	}
 	o := object{{"@odata.context", c.context(path)}}
-	if q.count {
+	if c.query.count {
 		o.set("@odata.count", total)
 	}
 	o.set("value", value)

@@ -317,9 +317,6 @@ func (n *node) checkLambda(alias string) error {
 		return badRequest("Invalid filter clause: any() inside any().")
 	}
 	owner, name, _ := strings.Cut(n.path, "/")
-	if name == "" && strings.EqualFold(owner, "value") {
-		return nil
-	}
 	if owner != alias || !strings.EqualFold(name, "id") && !strings.EqualFold(name, "value") {
 		return badRequest("Invalid filter clause: '%s' is not a property of the range variable.", printable(n.path))
 	}
