@@ -64,6 +64,9 @@ func length(h hash.Hash, n int) {
 // maxKept is the bytes of a value that a summary keeps: more than any property it shows has.
 const maxKept = 32 << 10
 
+// maxShort is the bytes of a string that is decoded at once: the decoder for longer ones has buffers of this size.
+const maxShort = 4 << 10
+
 // canonical hashes the current value: strings as UTF-8, booleans as 0 or 1, everything else as on the wire, values of a
 // multi-value property by their own hashes. The first bytes of a value that is hashed also go to keep.
 func (d *Reader) canonical(keep *bytes.Buffer) ([32]byte, error) {
@@ -72,15 +75,14 @@ func (d *Reader) canonical(keep *bytes.Buffer) ([32]byte, error) {
 		err := d.canonicalValue(h, keep)
 		return [32]byte(h.Sum(nil)), err
 	}
-	n := 0
-	for ; ; n++ {
+	for {
 		ok, err := d.more()
 		if err != nil {
 			d.err = err
 			return [32]byte{}, err
 		}
 		if !ok {
-			break
+			return [32]byte(h.Sum(nil)), nil
 		}
 		one := sha256.New()
 		if err := d.canonicalValue(one, nil); err != nil {
@@ -88,8 +90,6 @@ func (d *Reader) canonical(keep *bytes.Buffer) ([32]byte, error) {
 		}
 		h.Write(one.Sum(nil))
 	}
-	length(h, n)
-	return [32]byte(h.Sum(nil)), nil
 }
 
 func (d *Reader) canonicalValue(h hash.Hash, keep *bytes.Buffer) error {
@@ -97,18 +97,27 @@ func (d *Reader) canonicalValue(h hash.Hash, keep *bytes.Buffer) error {
 	if keep != nil {
 		w = io.MultiWriter(h, &first{to: keep})
 	}
-	if d.wire.page != 0 {
-		return decodeTo(w, d.wire.page, d.Bytes())
-	}
-	if d.wire.base == Bool {
-		v, err := d.Value(2)
-		if err == nil {
-			b, _ := appendFixed(nil, Bool, v)
-			_, err = w.Write(b)
-		}
+	if d.wire.page == 0 && d.wire.base != Bool {
+		_, err := io.Copy(w, d.Bytes())
 		return err
 	}
-	_, err := io.Copy(w, d.Bytes())
+	if d.left > maxShort {
+		return decodeTo(w, d.wire.page, d.Bytes())
+	}
+	limit := int64(maxShort)
+	v, err := d.single(&limit)
+	if err != nil {
+		d.err = err
+		return err
+	}
+	b := []byte{}
+	switch v := v.(type) {
+	case string:
+		b = append(b, v...)
+	case bool:
+		b, _ = appendFixed(b, Bool, v)
+	}
+	_, err = w.Write(b)
 	return err
 }
 

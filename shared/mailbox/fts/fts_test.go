@@ -80,6 +80,20 @@ func TestSummaryTellsWhatAListingTells(t *testing.T) {
 	}
 }
 
+// Only the outermost message's recipients and files count.
+func TestSummaryLooksAtTheOutermostMessage(t *testing.T) {
+	t.Parallel()
+	m := note()
+	in := note()
+	in.Properties.Set(fts.Prop(fts.TagMessageClass, "IPM.Other"))
+	m.Attachments = []fts.Attachment{{Properties: fts.Properties{fts.Prop(fts.TagAttachmentHidden, true)}, Embedded: in}}
+	m.Recipients = m.Recipients[:1]
+	got := summarize(t, write(t, m))
+	if got.Recipients != 1 || got.To != "Bo" || got.Cc != "" || got.Attachments != 1 || got.Class != "IPM.Note" || got.Properties.Attachments {
+		t.Errorf("summary %+v", got)
+	}
+}
+
 func TestSummaryOfABareMessage(t *testing.T) {
 	t.Parallel()
 	got := summarize(t, write(t, &fts.Message{Properties: fts.Properties{
@@ -307,6 +321,25 @@ func TestBrokenStreamsAreRefused(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
 		}
 		agree(t, test.stream)
+	}
+}
+
+func TestAnErrorTellsWhere(t *testing.T) {
+	t.Parallel()
+	good := stream(body(nil).subject("s"), 100)
+	for _, test := range []struct {
+		stream []byte
+		at     int64
+	}{
+		{append(slices.Clone(good), 5, 0, 0, 0, 0, 0, 0, 0), int64(len(good))},
+		{stream(body(nil).subject("s").tag(endRecip).raw("more"), 100), int64(len(good)) + 4},
+		{good[:len(good)-3], int64(len(good)) - 3},
+	} {
+		_, err := fts.Check(bytes.NewReader(test.stream))
+		var bad *fts.FormatError
+		if !errors.As(err, &bad) || bad.Offset != test.at {
+			t.Errorf("%v, want offset %d", err, test.at)
+		}
 	}
 }
 

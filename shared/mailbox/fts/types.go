@@ -14,7 +14,7 @@ func width(t Type) int {
 		return 8
 	case GUID:
 		return 16
-	case String8, Unicode, Binary, Object, ServerID:
+	case string8, Unicode, Binary, Object, ServerID:
 		return 0
 	}
 	return -1
@@ -28,8 +28,8 @@ type wire struct {
 	page  int // code page of a string
 }
 
-// String8 is a string in the store's code page. Only the wire has it: the reader turns it into [Unicode].
-const String8 Type = 0x001E
+// string8 is a string in the store's code page. Only the wire has it: the reader turns it into [Unicode].
+const string8 Type = 0x001E
 
 // wireOf reads a wire type; false means that it is no type of a FastTransfer stream.
 func wireOf(t Type) (wire, bool) {
@@ -41,7 +41,7 @@ func wireOf(t Type) (wire, bool) {
 	switch w.base {
 	case Unicode:
 		w.page = utf16LE
-	case String8:
+	case string8:
 		w.base, w.page = Unicode, windows1252
 	case Bool, Error, Object, ServerID:
 		return w, !w.multi

@@ -149,7 +149,7 @@ func (e *encoder) header(p *Property) ([]byte, error) {
 		return nil, errors.New("a property of 0x8000 and above needs a name, and no other has one")
 	}
 	t := p.Type
-	if _, ok := wireOf(t); !ok || t&^Multi == String8 {
+	if _, ok := wireOf(t); !ok || t&^Multi == string8 {
 		return nil, fmt.Errorf("a stream cannot carry this type with a %T", p.Value)
 	}
 	if t == Unicode {

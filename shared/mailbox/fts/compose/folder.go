@@ -159,11 +159,10 @@ func readMail(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxMail+1))
-	if err == nil && len(b) > maxMail {
-		err = errTooLarge
+	if e, err := f.Stat(); err == nil && e.Size() > maxMail {
+		return nil, errTooLarge
 	}
-	return b, err
+	return io.ReadAll(io.LimitReader(f, maxMail))
 }
 
 var errTooLarge = errors.New("larger than 210 MiB")

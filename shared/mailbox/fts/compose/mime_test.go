@@ -184,11 +184,12 @@ func TestClasses(t *testing.T) {
 		{"encrypted", "Content-Type: application/pkcs7-mime; name=smime.p7m\nContent-Transfer-Encoding: base64\n\nAAEC\n",
 			"IPM.Note.SMIME", []string{"smime.p7m 3"}},
 		{"request", request, "IPM.Schedule.Meeting.Request", []string{"attachment.ics 146"}},
+		{"signed request", strings.Replace(request, "multipart/alternative", "multipart/signed", 1), "IPM.Note.SMIME.MultipartSigned", nil},
 		{"publication", strings.ReplaceAll(request, "REQUEST", "PUBLISH"), "IPM.Note", []string{"attachment.ics 146"}},
 	} {
 		m := convert(t, test.raw, Options{})
 		s := survives(t, m)
-		if s.Class != test.class || !slices.Equal(files(m), test.files) {
+		if s.Class != test.class || test.files != nil && !slices.Equal(files(m), test.files) {
 			t.Errorf("%s: class %s, attachments %q", test.name, s.Class, files(m))
 		}
 	}
@@ -289,6 +290,33 @@ func TestAddresses(t *testing.T) {
 	} {
 		if got := parseHeader([]byte("To: " + test.list + "\n")).addresses("To"); !slices.Equal(got, test.want) {
 			t.Errorf("%q: %+v, want %+v", test.list, got, test.want)
+		}
+	}
+}
+
+func TestSubjectPrefix(t *testing.T) {
+	t.Parallel()
+	for subject, want := range map[string]string{"Re: x": "Re: ", "WG: x": "WG: ", "Antw: x": "", "x": "", "Re:x": "", "1: x": "", "": "", "Ré: x": "Ré: "} {
+		if got, rest := splitSubject(subject); got != want || got+rest != subject {
+			t.Errorf("%q: prefix %q, rest %q", subject, got, rest)
+		}
+	}
+}
+
+func TestDates(t *testing.T) {
+	t.Parallel()
+	want := time.Date(2024, 3, 1, 9, 0, 0, 0, time.UTC)
+	for s, ok := range map[string]bool{
+		"Fri, 1 Mar 2024 10:00:00 +0100 (CET)": true,
+		"1 Mar 2024 09:00 GMT":                 true,
+		"2024-03-01T09:00:00Z":                 true,
+		"Fri Mar  1 09:00:00 2024":             true,
+		"Fri, 1 Mar 1300 10:00:00 +0100":       false,
+		"yesterday":                            false,
+		"":                                     false,
+	} {
+		if got := parseDate(s); got.Equal(want) != ok || !ok && !got.IsZero() {
+			t.Errorf("%q is %v", s, got)
 		}
 	}
 }
