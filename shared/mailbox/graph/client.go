@@ -52,10 +52,10 @@ type Client struct {
 	page     int
 	patience time.Duration
 	app      pace.Fence // the limit that all mailboxes share: 130,000 requests in 10 s per app
-	desk     *line      // for finding mailboxes
 
 	mu        sync.Mutex
-	mailboxes map[string]*Mailbox // by mailbox id, so that everyone who opens one shares its limit
+	lines     map[string]*line    // by address in lower case
+	mailboxes map[string]*Mailbox // by mailbox id, so that everyone who opens one shares its limits and session
 }
 
 // New returns a client. It sends nothing yet.
@@ -73,11 +73,8 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("prepare authentication: %w", err)
 	}
 	c := &Client{base: base, auth: auth, clock: o.Clock, log: o.Log, next: o.Transport,
-		page: o.PageSize, patience: o.Patience, mailboxes: map[string]*Mailbox{}}
+		page: o.PageSize, patience: o.Patience, lines: map[string]*line{}, mailboxes: map[string]*Mailbox{}}
 	c.defaults()
-	if c.desk, err = c.newLine("graph directory"); err != nil {
-		return nil, err
-	}
 	return c, nil
 }
 
@@ -133,7 +130,11 @@ func (c *Client) Open(ctx context.Context, address string) (*Mailbox, error) {
 	var found struct {
 		ID string `json:"primaryMailboxId"`
 	}
-	err := c.desk.fetch(ctx, ask{path: "/users/{user}/settings/exchange", with: map[string]string{"user": address},
+	l, err := c.lineTo(address)
+	if err != nil {
+		return nil, err
+	}
+	err = l.fetch(ctx, ask{path: "/users/{user}/settings/exchange", with: map[string]string{"user": address},
 		needs: "User.Read.All", absent: mailbox.ErrNoMailbox}, &found)
 	if err != nil {
 		return nil, fmt.Errorf("open mailbox: %w", err)
@@ -141,35 +142,57 @@ func (c *Client) Open(ctx context.Context, address string) (*Mailbox, error) {
 	if found.ID == "" {
 		return nil, fmt.Errorf("open mailbox: no primaryMailboxId: %w", mailbox.ErrNoMailbox)
 	}
-	return c.mailbox(found.ID)
+	return c.mailbox(found.ID, address, l), nil
 }
 
-func (c *Client) mailbox(id string) (*Mailbox, error) {
+// lineTo is the line to an address. Finding the mailbox already counts against the mailbox's limits.
+func (c *Client) lineTo(address string) (*line, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.clock.Now()
-	if m, ok := c.mailboxes[id]; ok {
-		m.opened = now
-		return m, nil
+	key, now := strings.ToLower(address), c.clock.Now()
+	if l, ok := c.lines[key]; ok {
+		l.used = now
+		return l, nil
 	}
 	c.forget(now)
-	l, err := c.newLine("graph mailbox")
+	l, err := c.newLine()
 	if err != nil {
 		return nil, err
 	}
-	m := &Mailbox{line: l, id: id, opened: now, sessions: make(chan *session, 1)}
-	m.sessions <- nil
-	c.mailboxes[id] = m
-	return m, nil
+	l.used = now
+	c.lines[key] = l
+	return l, nil
 }
 
-// forget drops idle mailboxes, so that a process which lives for weeks does not remember all it ever opened.
+// mailbox is the mailbox with this id. Its line is that of the address by which it was found first; other addresses
+// of it share that line from now on.
+func (c *Client) mailbox(id, address string, l *line) *Mailbox {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m, ok := c.mailboxes[id]
+	if !ok {
+		m = &Mailbox{line: l, id: id, sessions: make(chan *session, 1)}
+		m.sessions <- nil
+		c.mailboxes[id] = m
+	}
+	m.used = c.clock.Now()
+	c.lines[strings.ToLower(address)] = m.line
+	return m
+}
+
+// forget drops what was not opened for long, so that a process which lives for weeks does not remember all it ever
+// opened.
 func (c *Client) forget(now time.Time) {
-	if len(c.mailboxes) < known {
+	if len(c.lines) < known {
 		return
 	}
+	for address, l := range c.lines {
+		if now.Sub(l.used) > idle {
+			delete(c.lines, address)
+		}
+	}
 	for id, m := range c.mailboxes {
-		if now.Sub(m.opened) > idle {
+		if now.Sub(m.used) > idle {
 			delete(c.mailboxes, id)
 		}
 	}
@@ -180,7 +203,6 @@ func (c *Client) forget(now time.Time) {
 type Mailbox struct {
 	*line
 	id       string
-	opened   time.Time     // guarded by Client.mu
 	sessions chan *session // holds the import session, or nil; whoever has taken it out may renew it
 	rootID   atomic.Value  // string, the visible root's id once Folders has learned it
 	sizes    sizes

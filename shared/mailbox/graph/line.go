@@ -27,18 +27,18 @@ const (
 	attempts = 4
 )
 
-// line is the way to what is throttled together: a mailbox, or the directory in which mailboxes are found.
+// line is the way to one mailbox, from finding it on: what the service throttles together.
 type line struct {
 	client    *Client
 	adapter   *core.GraphRequestAdapterBase
 	plain     *http.Client // no token of its own, follows no redirects, shares cookies and limits with the adapter
 	fence     pace.Fence
-	by        string
+	used      time.Time    // when it was asked for last; guarded by Client.mu
 	throttles atomic.Int32 // refusals without Retry-After in a row
 }
 
-func (c *Client) newLine(by string) (*line, error) {
-	l := &line{client: c, by: by}
+func (c *Client) newLine() (*line, error) {
+	l := &line{client: c}
 	jar, err := cookiejar.New(&cookiejar.Options{PublicSuffixList: publicsuffix.List})
 	if err != nil {
 		return nil, fmt.Errorf("make cookie jar: %w", err)
@@ -133,7 +133,7 @@ func (l *line) hold(h http.Header) {
 		l.client.app.Raise(until, "graph app")
 		return
 	}
-	l.fence.Raise(until, l.by)
+	l.fence.Raise(until, "graph mailbox")
 }
 
 // backoff is 1 s after the first failure, twice as long after each further one, at most a minute; each less up to

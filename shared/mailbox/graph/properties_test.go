@@ -100,14 +100,15 @@ func TestSizesForget(t *testing.T) {
 
 func TestClientForgetsIdleMailboxes(t *testing.T) {
 	t.Parallel()
-	c := &Client{mailboxes: map[string]*Mailbox{}}
+	c := &Client{lines: map[string]*line{}, mailboxes: map[string]*Mailbox{}}
 	start := time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
 	for i := range known {
-		c.mailboxes[fmt.Sprint(i)] = &Mailbox{opened: start.Add(time.Duration(i) * time.Minute)}
+		l := &line{used: start.Add(time.Duration(i) * time.Minute)}
+		c.lines[fmt.Sprint(i, "@x")], c.mailboxes[fmt.Sprint(i)] = l, &Mailbox{line: l}
 	}
 	c.forget(start.Add(2 * time.Hour))
-	if len(c.mailboxes) != known-60 {
-		t.Errorf("%d mailboxes known, want %d", len(c.mailboxes), known-60)
+	if len(c.mailboxes) != known-60 || len(c.lines) != known-60 {
+		t.Errorf("%d mailboxes and %d lines known, want %d", len(c.mailboxes), len(c.lines), known-60)
 	}
 }
 

@@ -385,11 +385,15 @@ func TestFourAtOnce(t *testing.T) {
 	c.on("POST "+prefix+"/exportItems", hold(`{"value":[{"itemId":"a","data":""}]}`))
 	client := newClient(t, c.URL, graph.Options{Clock: clockwork.NewRealClock()})
 	done := make(chan error, 20)
-	for i := range 9 {
-		m, err := client.Open(t.Context(), address) // each its own, as different callers do
+	var opened []*graph.Mailbox
+	for range 9 { // each its own, as different callers do
+		m, err := client.Open(t.Context(), address)
 		if err != nil {
 			t.Fatal(err)
 		}
+		opened = append(opened, m)
+	}
+	for i, m := range opened {
 		go func() {
 			var err error
 			switch i % 3 {
