@@ -132,6 +132,15 @@ func TestDigestIsAboutTheContent(t *testing.T) {
 	}
 }
 
+// Digests are kept and compared across versions of this program.
+func TestDigestStaysTheSame(t *testing.T) {
+	t.Parallel()
+	const want = "321772198a692a8afdfad49d5cee0b1312f06a2cf8dbf95a628cc28e7640afb0"
+	if got := fmt.Sprintf("%x", summarize(t, write(t, note())).Digest); got != want {
+		t.Errorf("digest of note() is %s", got)
+	}
+}
+
 func TestDigestSeesEveryChange(t *testing.T) {
 	t.Parallel()
 	seen := map[[32]byte]string{summarize(t, write(t, note())).Digest: "unchanged"}
