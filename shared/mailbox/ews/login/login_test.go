@@ -2,14 +2,18 @@ package login_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+
+	ntlmssp "github.com/Azure/go-ntlmssp"
 
 	"github.com/mailferry/mailferry/shared/mailbox/ews/ewstest"
 	"github.com/mailferry/mailferry/shared/mailbox/ews/login"
@@ -144,6 +148,85 @@ func TestNTLMKeepsItsConnection(t *testing.T) {
 	if w.requests.Load() != 7 || w.connections.Load() != 1 {
 		t.Errorf("five requests took %d, on %d connections; want 7 on one", w.requests.Load(), w.connections.Load())
 	}
+}
+
+// fussy is a server that signs in by NTLM as IIS does, with a page in each 401, and minds that each step of a sign-in
+// comes on the connection of the step before. It closes each connection after its first answer.
+type fussy struct {
+	challenge string
+	mu        sync.Mutex
+	pending   map[string]bool // by connection
+	mixed     int
+}
+
+func (f *fussy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	token, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(r.Header.Get("Authorization"), "NTLM "))
+	offer, peer := "NTLM", r.RemoteAddr
+	switch {
+	case len(token) > 8 && token[8] == 3:
+		if f.pending[peer] {
+			w.Header().Set("Connection", "close")
+			return
+		}
+		f.mixed++
+	case len(token) > 8:
+		f.pending[peer] = true
+		offer = f.challenge
+	case f.pending[peer]:
+		f.mixed++
+	}
+	w.Header().Set("WWW-Authenticate", offer)
+	w.WriteHeader(http.StatusUnauthorized)
+	io.WriteString(w, strings.Repeat("<p>401</p>", 130))
+}
+
+func TestSignInsDoNotMix(t *testing.T) {
+	t.Parallel()
+	f := &fussy{challenge: challenge(t), pending: map[string]bool{}}
+	s := httptest.NewServer(f)
+	t.Cleanup(s.Close)
+	lanes := &login.Lanes{Account: svc, Scheme: login.NTLM}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 25 {
+				resp, err := post(t, lanes, s.URL)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if resp.Body.Close(); resp.StatusCode != http.StatusOK {
+					t.Error("sign-in refused")
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if f.mixed > 0 {
+		t.Errorf("%d steps came on the wrong connection", f.mixed)
+	}
+}
+
+// challenge is what the simulator answers the first step of a sign-in with.
+func challenge(t *testing.T) string {
+	t.Helper()
+	s := ewstest.New(t, ewstest.Options{Auth: []ewstest.Scheme{ewstest.NTLM}})
+	hello, err := ntlmssp.NewNegotiateMessage("", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL(), nil)
+	req.Header.Set("Authorization", "NTLM "+base64.StdEncoding.EncodeToString(hello))
+	resp, err := s.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.Header.Get("WWW-Authenticate")
 }
 
 func TestRequestsAtOnceHaveTheirOwnConnections(t *testing.T) {

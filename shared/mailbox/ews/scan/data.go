@@ -56,7 +56,10 @@ func (d *data) fill() error {
 		return io.EOF
 	}
 	whole := len(d.text) / 4 * 4
-	if d.pad || whole == 0 || d.end && whole != len(d.text) {
+	if d.pad {
+		return &EncodingError{Offset: d.done}
+	}
+	if whole == 0 || d.end && whole != len(d.text) {
 		return &EncodingError{Offset: d.done + int64(whole)}
 	}
 	return d.decode(whole)

@@ -11,7 +11,6 @@ package scan
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -78,16 +77,8 @@ func (s *Scanner) Read(p []byte) (int, error) {
 	if s.data == nil {
 		return 0, io.EOF
 	}
-	n, err := s.data.Read(p)
-	var encoding *EncodingError
-	if err != nil && err != io.EOF && !errors.As(err, &encoding) {
-		_ = s.fail(err)
-	}
-	return n, err
+	return s.data.Read(p)
 }
-
-// Err is what Next would repeat: nil while the answer is good so far.
-func (s *Scanner) Err() error { return s.err }
 
 func (s *Scanner) fail(err error) error {
 	if s.err == nil {

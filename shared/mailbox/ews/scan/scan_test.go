@@ -111,6 +111,20 @@ func TestScan(t *testing.T) {
 	}
 }
 
+// The Scanner decodes 32 KiB of base64 at a time; padding may end such a portion, and still nothing may follow.
+func TestDataAfterThePaddingOfAPortion(t *testing.T) {
+	t.Parallel()
+	s := scan.New(strings.NewReader(answer(success("<m:Data>" + strings.Repeat("aGk9", 8191) + "aGk=aGk=</m:Data>"))))
+	if _, err := s.Next(); err != nil {
+		t.Fatal(err)
+	}
+	n, err := io.Copy(io.Discard, s)
+	var encoding *scan.EncodingError
+	if n != 8191*3+2 || !errors.As(err, &encoding) || encoding.Offset != 32<<10 {
+		t.Fatalf("read %d bytes, %v", n, err)
+	}
+}
+
 func TestScanRefuses(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, answer, want string }{
