@@ -2,15 +2,15 @@ package graphtest
 
 import (
 	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/mailferry/mailferry/shared/mailbox/exchangetest"
 )
@@ -211,14 +211,17 @@ func (c *call) deltaFolders() error {
 	return c.replyDelta("mailboxFolder", c.foldersPath(), value, st)
 }
 
+// takeSnapshot remembers the tree below a folder under a name of its content: a tree that stays the same is kept once.
 func (c *call) takeSnapshot(parent uint64) string {
-	snap := snapshot{}
+	snap, h := snapshot{}, sha256.New()
+	fmt.Fprintln(h, c.box.id, parent)
 	for _, f := range c.box.m.Folders(parent, true) {
 		if !f.Hidden {
 			snap[f.ID] = f
+			fmt.Fprintf(h, "%+v\n", f)
 		}
 	}
-	name := uuid.NewString()
+	name := base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	c.s.snapshots[name] = snap

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -63,6 +64,27 @@ func TestAnswersThatAreLost(t *testing.T) {
 	r := w.do("POST", w.s.URL()+"/$batch", `{"requests":[{"id":"1","method":"GET","url":"/admin/exchange/mailboxes/`+w.id+`/folders"}]}`).must(200)
 	if !strings.Contains(string(r.Body), `"status":502`) {
 		t.Errorf("lost inside a batch: %s", r.Body)
+	}
+}
+
+func TestOverTLS(t *testing.T) {
+	t.Parallel()
+	cert := httptest.NewUnstartedServer(nil)
+	cert.StartTLS()
+	defer cert.Close()
+	w := newWorld(t, graphtest.Options{TLS: cert.TLS})
+	w.http = cert.Client()
+	url := w.session()
+	if !strings.HasPrefix(w.s.URL(), "https://127.0.0.1:") || !strings.HasPrefix(url, "https://127.0.0.1:") {
+		t.Errorf("at %s, imports at %.30s", w.s.URL(), url)
+	}
+	w.s.Next(1, graphtest.ImportItem).LoseAnswer()
+	body := []byte(`{"FolderId":"` + w.folderID("inbox") + `","Mode":"create","Data":"` + encode(message("x")) + `"}`)
+	if _, err := w.send("POST", url, body); err == nil {
+		t.Error("the answer came")
+	}
+	if n := len(w.m.Items(w.known("inbox").ID)); n != 1 {
+		t.Errorf("%d items, want 1", n)
 	}
 }
 

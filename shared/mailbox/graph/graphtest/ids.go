@@ -9,7 +9,7 @@ import (
 
 // Ids have the shape of real ones: base64 with "-" for "/" and "_" for "+", over a type byte, the mailbox's GUID as
 // text and a MAPI entry id (46 bytes for a folder, 70 for an item). They are case-sensitive and of one mailbox.
-var idEncoding = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-").Strict()
+const idAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
 const (
 	folderEntry  = 46
@@ -21,10 +21,11 @@ const (
 type ids struct {
 	mailbox uuid.UUID
 	replica uuid.UUID
+	text    *base64.Encoding
 }
 
 func newIDs(m uuid.UUID) ids {
-	return ids{mailbox: m, replica: uuid.NewSHA1(uuid.NameSpaceOID, m[:])}
+	return ids{mailbox: m, replica: uuid.NewSHA1(uuid.NameSpaceOID, m[:]), text: base64.NewEncoding(idAlphabet).Strict()}
 }
 
 func (i ids) head(entry int) []byte {
@@ -41,12 +42,12 @@ func (i ids) counter(b []byte, n uint64) []byte {
 
 func (i ids) folder(id uint64) string {
 	b := i.counter(append(i.head(folderEntry), 1, 0), id)
-	return idEncoding.EncodeToString(append(b, 0))
+	return i.text.EncodeToString(append(b, 0))
 }
 
 func (i ids) item(folder, id uint64) string {
 	b := i.counter(append(i.head(itemEntry), 7, 0), folder)
-	return idEncoding.EncodeToString(append(i.counter(b, id), 0))
+	return i.text.EncodeToString(append(i.counter(b, id), 0))
 }
 
 // parse returns the counter at the end of an id of the given entry length. ok is false for an id that is malformed
@@ -55,7 +56,7 @@ func (i ids) parse(s string, entry int) (id uint64, ok, known bool) {
 	if len(s) > maxIDLength {
 		return 0, false, false
 	}
-	b, err := idEncoding.DecodeString(s)
+	b, err := i.text.DecodeString(s)
 	if err != nil || len(b) != 4+36+2+entry+1 || b[1] != 3 || int(binary.LittleEndian.Uint16(b[40:])) != entry {
 		return 0, false, false
 	}

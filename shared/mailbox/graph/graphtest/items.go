@@ -176,7 +176,7 @@ func (c *call) deleteItem() error {
 	case "softDelete":
 		err = c.softDelete(it)
 	case "hardDelete":
-		if c.box.hold {
+		if state(c, func(b *box) bool { return b.hold }) {
 			return refuse(http.StatusForbidden, "ErrorAccessDenied", "The item is protected by a hold or a retention policy.")
 		}
 		err = c.box.m.Delete(it.ID)

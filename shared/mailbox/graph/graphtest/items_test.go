@@ -162,6 +162,18 @@ func TestImportsThatAreRefused(t *testing.T) {
 	}
 }
 
+func TestQuotaOfTheMailbox(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphtest.Options{})
+	small := exchangetest.New("small@contoso.example", exchangetest.Options{Quota: 300})
+	w.m, w.id = small, w.s.AddMailbox(small)
+	url, body := w.session(), importBody(w.folderID("inbox"), message("x"))
+	w.do("POST", url, body).must(200)
+	if r := w.do("POST", url, body); r.Status != 403 || r.code() != "ErrorQuotaExceeded" {
+		t.Errorf("beyond the quota: %d %s", r.Status, r.Body)
+	}
+}
+
 func TestUpdateWithTheKeyOfTheImport(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, graphtest.Options{SessionStatus: 201, ImportStatus: 201})

@@ -2,8 +2,10 @@ package graphtest
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"mime"
 	"net"
 	"net/http"
@@ -76,6 +78,9 @@ func (a *answer) cut() {
 	if err != nil {
 		a.ResponseWriter.WriteHeader(http.StatusBadGateway)
 		return
+	}
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // makes Close a reset
@@ -174,7 +179,7 @@ func (s *Server) run(c *call, open func(*call) error) {
 		mailbox = c.box.id
 	}
 	s.note(mailbox, c.op, c.w, c.body.n)
-	s.log.LogAttrs(c.ctx, -4, "graph request", logAttrs(c)...)
+	s.log.LogAttrs(c.ctx, slog.LevelDebug, "graph request", logAttrs(c)...)
 	if cut {
 		c.w.cut()
 	}
@@ -265,7 +270,7 @@ func (c *call) base() string {
 	if host == "" {
 		return c.s.origin + "/" + c.version
 	}
-	return "http://" + host + "/" + c.version
+	return c.s.scheme + host + "/" + c.version
 }
 
 func (c *call) context(fragment string) string { return c.base() + "/$metadata#" + fragment }

@@ -2,6 +2,7 @@ package graphtest
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
@@ -21,6 +22,7 @@ import (
 // Options say how the server behaves. The zero Options are the service as published.
 type Options struct {
 	Addr   string          // where to listen; "" is a free port on 127.0.0.1
+	TLS    *tls.Config     // serve https with these certificates, for clients that send tokens nowhere else; nil is http
 	Clock  clockwork.Clock // nil is the real clock; tokens, sessions and limits live by it
 	Log    *slog.Logger    // nil is silence; gets operation, status and request id, never a URL or content
 	Tenant string          // directory id; "" is one made up
@@ -48,6 +50,7 @@ type Server struct {
 	apps           []App
 	key            []byte
 	identityHeader string
+	scheme         string // "http://" or "https://"
 	origin         string
 	meter          *meter
 	http           *http.Server
@@ -121,8 +124,14 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for graph requests: %w", err)
 	}
+	scheme := "http://"
+	if o.TLS != nil {
+		c := o.TLS.Clone()
+		c.NextProtos = []string{"http/1.1"} // whose connections can be reset
+		scheme, l = "https://", tls.NewListener(l, c)
+	}
 	s := &Server{o: o, clock: o.Clock, log: o.Log, tenant: o.Tenant, apps: o.Apps, key: o.Key,
-		identityHeader: hex.EncodeToString(random(16)), origin: "http://" + l.Addr().String(),
+		identityHeader: hex.EncodeToString(random(16)), scheme: scheme, origin: scheme + l.Addr().String(),
 		meter: newMeter(o.Clock, o.Limits, o.RetryAfter), closed: make(chan struct{}), boxes: map[string]*box{},
 		counts: map[countKey]*Count{}, snapshots: map[string]snapshot{}, bound: map[string]bool{}}
 	s.http = &http.Server{Handler: s, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)}
@@ -174,9 +183,7 @@ func (s *Server) AddUser(u User) User {
 	defer s.mu.Unlock()
 	for _, m := range [...]*exchangetest.Mailbox{u.Mailbox, u.Archive} {
 		if m != nil {
-			id := s.MailboxID(m)
-			s.boxes[id] = &box{m: m, id: id, ids: newIDs(m.GUID), hold: u.Hold, refused: map[uint64]string{},
-				props: map[uint64][]extendedValue{}}
+			s.boxOf(m).hold = u.Hold
 		}
 	}
 	s.users = append(s.users, &u)
@@ -213,11 +220,13 @@ func (s *Server) box(id string) (*box, error) {
 	return nil, refuse(http.StatusNotFound, "ResourceNotFound", "Resource could not be discovered.")
 }
 
-// boxOf is for mailboxes that were added.
+// boxOf finds a mailbox that was added, or adds it. The caller holds the lock.
 func (s *Server) boxOf(m *exchangetest.Mailbox) *box {
-	b, ok := s.boxes[s.MailboxID(m)]
+	id := s.MailboxID(m)
+	b, ok := s.boxes[id]
 	if !ok {
-		panic("graphtest: mailbox was not added to this server")
+		b = &box{m: m, id: id, ids: newIDs(m.GUID), refused: map[uint64]string{}, props: map[uint64][]extendedValue{}}
+		s.boxes[id] = b
 	}
 	return b
 }
