@@ -656,6 +656,8 @@ func (m *Mailbox) Property(it Item, id uint16) any {
 		}
 	case 0x0E1B: // PidTagHasAttachments
 		return it.Summary.Properties.Attachments
+	case 0x0E23: // PidTagInternetArticleNumber, the UID of IMAP
+		return int32(it.ID)
 	case 0x65E0: // PidTagSourceKey: unique per item
 		return append(append([]byte{}, m.GUID[:]...), binary.BigEndian.AppendUint64(nil, it.ID)[2:]...)
 	}

@@ -222,10 +222,56 @@ func (d *edits) edit(of path, value *element) *problem {
 	case of.uri == "item:Flag" && value != nil:
 		n := map[string]int32{"Complete": 1, "Flagged": 2}[value.child("FlagStatus").value()]
 		set(fts.Prop(fts.TagFlagStatus, n))
+	case of.uri == "item:Body" && value != nil:
+		d.changes = append(d.changes, func(m *fts.Message) { setBody(m, value) })
+	case strings.HasSuffix(of.uri, "Recipients"):
+		d.changes = append(d.changes, func(m *fts.Message) { setRecipients(m, of.uri, value) })
+	default:
+		return d.simple(of.uri, value)
+	}
+	return nil
+}
+
+// simple changes what is one property of a plain type.
+func (d *edits) simple(uri string, value *element) *problem {
+	texts := map[string]uint16{"item:InReplyTo": fts.TagInReplyTo, "message:References": fts.TagReferences, "item:ItemClass": fts.TagMessageClass}
+	flags := map[string]uint16{"message:IsReadReceiptRequested": 0x0029, "message:IsDeliveryReceiptRequested": 0x0023, "message:IsResponseRequested": fts.TagReplyRequested}
+	levels := map[string]int32{"Normal": 0, "Personal": 1, "Private": 2, "Confidential": 3}
+	var p fts.Property
+	switch {
+	case texts[uri] != 0 && value != nil:
+		p = fts.Prop(texts[uri], value.text)
+	case flags[uri] != 0 && value != nil:
+		p = fts.Prop(flags[uri], value.isTrue())
+	case uri == "item:Sensitivity" && value != nil:
+		p = fts.Prop(fts.TagSensitivity, levels[value.value()])
+	case uri == "item:ReminderIsSet" && value != nil:
+		p = fts.Common(fts.LidReminderSet).Prop(value.isTrue())
+	case uri == "item:ReminderMinutesBeforeStart" && value != nil:
+		n, _ := decimal(value.value())
+		p = fts.Common(fts.LidReminderDelta).Prop(int32(n))
+	case texts[uri] != 0 || flags[uri] != 0:
+		d.changes = append(d.changes, func(m *fts.Message) { drop(m, &extended{tag: texts[uri] + flags[uri]}) })
+		return nil
 	default:
 		return newProblem("ErrorInvalidPropertySet")
 	}
+	d.changes = append(d.changes, func(m *fts.Message) { m.Properties.Set(p) })
 	return nil
+}
+
+// setRecipients replaces those of one kind.
+func setRecipients(m *fts.Message, uri string, list *element) {
+	kind := map[string]int32{"message:ToRecipients": 1, "message:CcRecipients": 2, "message:BccRecipients": 3}[uri]
+	var kept []fts.Properties
+	for _, r := range m.Recipients {
+		if k, _ := r.Value(fts.TagRecipientType).(int32); k&0xF != kind {
+			kept = append(kept, r)
+		}
+	}
+	if m.Recipients = kept; list != nil {
+		addRecipients(m, list)
+	}
 }
 
 func (d *edits) extended(x *extended, value *element) *problem {

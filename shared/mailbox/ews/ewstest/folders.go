@@ -1,6 +1,7 @@
 package ewstest
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -112,7 +113,7 @@ func (w *writer) writeFolder(r ref, sh *shape) {
 	if sh.shows("folder:EffectiveRights", inAll, false) {
 		w.rights()
 	}
-	if sh.shows("folder:DistinguishedFolderId", inAll, false) && contains(strings.Fields(distinguishedNames), r.folder.Known) {
+	if sh.shows("folder:DistinguishedFolderId", inAll, false) && slices.Contains(strings.Fields(distinguishedNames), r.folder.Known) {
 		w.text("t:DistinguishedFolderId", r.folder.Known)
 	}
 	if k.element != "CalendarFolder" && k.element != "ContactsFolder" && sh.shows("folder:UnreadCount", opened, false) {

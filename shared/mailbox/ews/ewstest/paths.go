@@ -3,6 +3,7 @@ package ewstest
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,11 +36,11 @@ func knownField(uri string) bool {
 	}
 	switch prefix {
 	case "folder":
-		return contains(strings.Fields(folderFieldNames), name)
+		return slices.Contains(strings.Fields(folderFieldNames), name)
 	case "item":
-		return contains(strings.Fields(itemFieldNames), name)
+		return slices.Contains(strings.Fields(itemFieldNames), name)
 	case "message":
-		return contains(strings.Fields(messageFieldNames), name)
+		return slices.Contains(strings.Fields(messageFieldNames), name)
 	case "meeting", "meetingRequest", "calendar", "task", "contacts", "distributionlist", "postitem", "conversation", "person", "persona":
 		return true
 	}

@@ -2,6 +2,8 @@ package ewstest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +32,9 @@ ResolveNames @ReturnFullContactData!=true|false|1|0 @SearchScope @ContactDataSha
 GetServerTimeZones @ReturnFullTimeZoneData : Ids?
 GetUserConfiguration : UserConfigurationName UserConfigurationProperties
 GetDelegate @IncludePermissions!=true|false|1|0 : Mailbox UserIds?
+ConvertId @DestinationFormat!=EwsLegacyId|EwsId|EntryId|HexEntryId|StoreId|OwaId : SourceIds
+SourceIds : AlternateId|AlternatePublicFolderId|AlternatePublicFolderItemId+
+AlternateId @Format!=EwsLegacyId|EwsId|EntryId|HexEntryId|StoreId|OwaId @Id! @Mailbox! @IsArchive :
 FolderShape : BaseShape AdditionalProperties?
 ItemShape : BaseShape IncludeMimeContent? BodyType? UniqueBodyType? NormalizedBodyType? FilterHtmlContent? ConvertHtmlCodePageToUTF8? InlineImageUrlTemplate? BlockExternalImages? AddBlankTargetToLinks? MaximumBodySize? AdditionalProperties?
 AttachmentShape : IncludeMimeContent? BodyType? FilterHtmlContent? AdditionalProperties?
@@ -171,13 +176,13 @@ func (s schema) walk(e, parent *element, op string) *violation {
 	if !ok {
 		r, ok = s[e.name.Local]
 	}
-	if !ok {
-		return nil
+	if v := s.names(e); v != nil || !ok {
+		return v
 	}
 	if v := r.attributes(e); v != nil {
 		return v
 	}
-	if r.values != nil && !contains(r.values, e.value()) {
+	if r.values != nil && !slices.Contains(r.values, e.value()) {
 		return badValue(e, fmt.Sprintf("The '%s' element", e.name.Space+":"+e.name.Local), e.value())
 	}
 	if r.sealed {
@@ -194,14 +199,14 @@ func (s schema) walk(e, parent *element, op string) *violation {
 			return v
 		}
 	}
-	return s.names(e)
+	return nil
 }
 
 // names checks the enumerations too long for the grammar.
 func (s schema) names(e *element) *violation {
 	switch e.name.Local {
 	case "DistinguishedFolderId":
-		if !contains(strings.Fields(distinguishedNames), e.attr("Id")) {
+		if !slices.Contains(strings.Fields(distinguishedNames), e.attr("Id")) {
 			return badValue(e, "The 'Id' attribute", e.attr("Id"))
 		}
 	case "FieldURI":
@@ -217,11 +222,12 @@ func (s schema) names(e *element) *violation {
 }
 
 func (r rule) attributes(e *element) *violation {
-	for name, a := range r.attrs {
+	for _, name := range slices.Sorted(maps.Keys(r.attrs)) {
+		a := r.attrs[name]
 		switch {
 		case a.required && !e.has(name):
 			return &violation{fmt.Sprintf("The required attribute '%s' is missing.", name), e.line, e.col}
-		case a.values != nil && e.has(name) && !contains(a.values, e.attr(name)):
+		case a.values != nil && e.has(name) && !slices.Contains(a.values, e.attr(name)):
 			return badValue(e, fmt.Sprintf("The '%s' attribute", name), e.attr(name))
 		}
 	}
@@ -242,10 +248,10 @@ func (r rule) children(e *element, below string) *violation {
 	seen := make([]bool, len(r.parts))
 	i := 0
 	for _, k := range e.kids {
-		for i < len(r.parts) && !contains(r.parts[i].names, k.name.Local) && (seen[i] || !r.parts[i].min) {
+		for i < len(r.parts) && !slices.Contains(r.parts[i].names, k.name.Local) && (seen[i] || !r.parts[i].min) {
 			i++
 		}
-		if i == len(r.parts) || !contains(r.parts[i].names, k.name.Local) || k.name.Space != below {
+		if i == len(r.parts) || !slices.Contains(r.parts[i].names, k.name.Local) || k.name.Space != below {
 			return r.unexpected(e, k, i)
 		}
 		if seen[i] = true; !r.parts[i].many {
@@ -268,13 +274,4 @@ func (r rule) unexpected(e, k *element, i int) *violation {
 	}
 	return &violation{fmt.Sprintf("The element '%s' in namespace '%s' has invalid child element '%s' in namespace '%s'.%s",
 		e.name.Local, e.name.Space, k.name.Local, k.name.Space, expected), k.line, k.col}
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }

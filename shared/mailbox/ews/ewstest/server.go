@@ -129,7 +129,7 @@ func operations() map[string]operation {
 		"GetAttachment": (*call).getAttachment, "ExportItems": (*call).exportItems, "UploadItems": (*call).uploadItems,
 		"MoveItem": (*call).moveItem, "CopyItem": (*call).moveItem, "DeleteItem": (*call).deleteItem, "UpdateItem": (*call).updateItem,
 		"CreateItem": (*call).createItem, "ResolveNames": (*call).resolveNames, "GetServerTimeZones": (*call).serverTimeZones,
-		"GetUserConfiguration": (*call).userConfiguration, "GetDelegate": (*call).delegate,
+		"GetUserConfiguration": (*call).userConfiguration, "GetDelegate": (*call).delegate, "ConvertId": (*call).convertID,
 	}
 }
 
