@@ -180,6 +180,10 @@ func attachmentName(a *fts.Attachment) string {
 }
 
 func attachmentSize(a *fts.Attachment) int {
+	if a.Embedded != nil {
+		n, _ := fts.Size(a.Embedded)
+		return int(n)
+	}
 	b, _ := a.Properties.Value(fts.TagAttachData).([]byte)
 	return len(b)
 }

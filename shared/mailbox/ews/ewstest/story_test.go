@@ -145,7 +145,7 @@ func (a answer) all(local string) []*element {
 		if e == nil {
 			return
 		}
-		if e.name.Local == local {
+		if e.name.Local == local && e.name.Space != nsSOAP {
 			out = append(out, e)
 		}
 		for _, k := range e.kids {
