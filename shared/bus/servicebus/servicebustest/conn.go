@@ -29,15 +29,13 @@ const (
 
 // Errors of connections and sessions (2.8.16, 2.8.17).
 const (
-	framingError    = "amqp:connection:framing-error"
-	decodeError     = "amqp:decode-error"
-	idleExpired     = "amqp:resource-limit-exceeded"
-	windowViolation = "amqp:session:window-violation"
-	handleInUse     = "amqp:session:handle-in-use"
-	unattached      = "amqp:session:unattached-handle"
-	errantLink      = "amqp:session:errant-link"
-	creditExceeded  = "amqp:link:transfer-limit-exceeded"
-	linkStolen      = "amqp:link:stolen"
+	framingError = "amqp:connection:framing-error"
+	decodeError  = "amqp:decode-error"
+	idleExpired  = "amqp:resource-limit-exceeded"
+	handleInUse  = "amqp:session:handle-in-use"
+	unattached   = "amqp:session:unattached-handle"
+	errantLink   = "amqp:session:errant-link"
+	linkStolen   = "amqp:link:stolen"
 )
 
 // conn is one connection. One goroutine reads frames, one writes bytes, and one, in loop, does everything else:

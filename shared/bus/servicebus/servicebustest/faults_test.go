@@ -2,10 +2,16 @@ package servicebustest_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
 	"fmt"
+	"net/http/httptest"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/mailferry/mailferry/shared/bus/servicebus/servicebustest"
 )
@@ -199,6 +205,42 @@ func TestTokens(t *testing.T) {
 	s.code(s.sender().SendMessage(s.within(), message("b"), nil), azservicebus.CodeUnauthorizedAccess)
 	if got := ids(s.Messages("q")); got != "a" {
 		t.Errorf("messages %s", got)
+	}
+}
+
+// credential shows a token that says nothing but until when it holds.
+type credential struct{ until time.Time }
+
+func (c credential) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	claims := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, c.until.Unix()))
+	return azcore.AccessToken{Token: "e30." + claims + ".sig", ExpiresOn: time.Now().Add(time.Hour)}, nil
+}
+
+func TestTLSAndTokenCredential(t *testing.T) {
+	t.Parallel()
+	web := httptest.NewUnstartedServer(nil) // for its certificate
+	web.StartTLS()
+	t.Cleanup(web.Close)
+	server, err := servicebustest.Start(servicebustest.Options{TLS: &tls.Config{Certificates: web.TLS.Certificates}, CheckTokens: true,
+		Queues: []servicebustest.Queue{{Name: "q"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	s := &story{T: t, Server: server}
+	for name, until := range map[string]time.Time{"good": time.Now().Add(time.Hour), "expired": start.AddDate(-10, 0, 0)} {
+		s.client, err = azservicebus.NewClient("example.com", credential{until}, &azservicebus.ClientOptions{
+			CustomEndpoint: server.Addr(), TLSConfig: &tls.Config{RootCAs: roots, ServerName: "example.com"}})
+		s.ok(err)
+		err := s.sender().SendMessage(s.within(), message(name), nil)
+		if name == "good" {
+			s.ok(err)
+		} else {
+			s.code(err, azservicebus.CodeUnauthorizedAccess)
+		}
+		s.ok(s.client.Close(s.within()))
 	}
 }
 

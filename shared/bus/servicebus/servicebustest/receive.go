@@ -54,17 +54,13 @@ func (l *link) transfer(t wire.Transfer, payload []byte) {
 	l.complete(p)
 }
 
-// first begins a delivery, if the link has credit for it.
+// first begins a delivery.
 func (l *link) first(t wire.Transfer) bool {
 	if t.DeliveryID == nil {
 		l.s.fail("amqp:invalid-field", "A delivery begins with a delivery-id.")
 		return false
 	}
-	if l.credit == 0 {
-		l.fail(creditExceeded, "More messages than the link's credit allows.")
-		return false
-	}
-	l.credit--
+	l.credit-- // never below half of what was given: see complete
 	l.count++
 	l.partial = &partial{id: *t.DeliveryID, format: orZero(t.Format), settled: t.Settled, state: t.State}
 	return true

@@ -2,6 +2,7 @@ package servicebustest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,6 +37,7 @@ type Options struct {
 	ConnClock   clockwork.Clock // of the connections
 	Log         *slog.Logger    // names of queues and links, never content; default none
 	Listen      string          // default 127.0.0.1:0; NoListen for Dial only
+	TLS         *tls.Config     // for clients that use a host name and a token credential; nil is plain AMQP
 	CheckTokens bool            // signatures are checked, and a link needs a token for its queue
 }
 
@@ -150,6 +152,9 @@ func (s *Server) listen(address string) error {
 	if err != nil {
 		return fmt.Errorf("listen for amqp: %w", err)
 	}
+	if s.o.TLS != nil {
+		l = tls.NewListener(l, s.o.TLS)
+	}
 	s.listener = l
 	s.work.Go(func() {
 		for {
@@ -187,7 +192,11 @@ func (s *Server) serve(nc net.Conn) error {
 // ConnectionString is what a client needs. Without a listener it names a host that nobody answers for, to be used
 // together with [Server.Dial].
 func (s *Server) ConnectionString() string {
-	return "Endpoint=sb://" + s.Addr() + ";SharedAccessKeyName=" + keyName + ";SharedAccessKey=" + sharedKey + ";UseDevelopmentEmulator=true;"
+	c := "Endpoint=sb://" + s.Addr() + ";SharedAccessKeyName=" + keyName + ";SharedAccessKey=" + sharedKey + ";"
+	if s.o.TLS == nil {
+		c += "UseDevelopmentEmulator=true;" // which is how clients come to speak without TLS
+	}
+	return c
 }
 
 // Addr is the host and port the server listens on.

@@ -186,10 +186,6 @@ func (s *session) transfer(p *wire.Composite, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if s.incoming == 0 {
-		s.fail(windowViolation, "More transfers than the window allows.")
-		return nil
-	}
 	s.nextIncoming++
 	if s.incoming--; s.incoming < ourWindow/2 {
 		s.incoming = ourWindow
