@@ -10,11 +10,17 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/mailferry/mailferry/shared/invoke"
 )
 
 // The handler of these tests is the test binary itself, run again by the host with this variable set. It does
@@ -22,7 +28,10 @@ import (
 const directorSetting = "HOSTTEST_DIRECTOR"
 
 func TestMain(m *testing.M) {
-	if director := os.Getenv(directorSetting); director != "" {
+	switch director := os.Getenv(directorSetting); {
+	case director == "none":
+		os.Exit(server())
+	case director != "":
 		os.Exit(actor(director))
 	}
 	os.Exit(m.Run())
@@ -109,6 +118,39 @@ func actor(director string) int {
 		fmt.Println(err)
 	}
 	return 1
+}
+
+// server is a handler as it is deployed: a mux of package invoke, served until SIGTERM. A message that says
+// crash or panic does so.
+func server() int {
+	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	m := invoke.New(log, clockwork.NewRealClock())
+	m.Message("copyshard", func(_ context.Context, m invoke.Message) error {
+		switch string(m.Body) {
+		case "crash":
+			if m.DeliveryCount == 1 {
+				os.Exit(3)
+			}
+		case "panic":
+			if m.DeliveryCount == 1 {
+				panic("as told")
+			}
+		}
+		return nil
+	})
+	m.Tick("wake", func(context.Context, invoke.Tick) error { return nil })
+	m.Request("status", "waves/{wave}", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusAccepted)
+		fmt.Fprintf(w, `{"wave":%q,"method":%q}`, r.PathValue("wave"), r.Method)
+	}))
+	if err := invoke.Serve(ctx, os.Getenv(invoke.PortSetting), m, log); err != nil {
+		log.Error("serve", "error", err)
+		return 1
+	}
+	return invoke.Restart
 }
 
 // stage is a package on disk and the test that directs its handler.

@@ -83,6 +83,7 @@ func Start(ctx context.Context, c Config) (*Host, error) {
 	h.ctx, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	h.listening, h.deafen = context.WithCancel(h.ctx)
 	if err := h.load(); err != nil {
+		h.cancel()
 		return nil, err
 	}
 	if err := h.open(ctx); err != nil {

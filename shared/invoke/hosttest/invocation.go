@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -88,11 +89,20 @@ func (w *worker) bounded(ctx context.Context, inv invocation, call func(context.
 		ctx, killed := w.host.inject(ctx, inv.f, w)
 		err = call(ctx, p, inv)
 		killed(err)
+		if broken(err) {
+			w.notice(p)
+		}
 	}
 	if err != nil && expired.Load() {
 		return errTimeout
 	}
 	return err
+}
+
+// broken says that a call failed below HTTP.
+func broken(err error) bool {
+	var u *url.Error
+	return errors.As(err, &u) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // expire replaces the process of an invocation that has run too long.

@@ -2,7 +2,6 @@ package hosttest
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +25,7 @@ const maxLine = 1 << 20
 type process struct {
 	cmd      *exec.Cmd
 	disposed atomic.Bool   // the host has let go of it; its end means nothing
-	exited   chan struct{} // closed after the end, when all output was read
+	exited   chan struct{} // closed at the end; output may still be read
 	code     int           // set before exited is closed
 }
 
@@ -50,12 +48,11 @@ func (h *Host) startProcess(group string, port int) (*process, error) {
 		return nil, err
 	}
 	p := &process{cmd: cmd, exited: make(chan struct{})}
-	var read sync.WaitGroup
-	read.Go(func() { h.readLines(group, stdout, func(string) slog.Level { return slog.LevelInfo }) })
-	read.Go(func() { h.readLines(group, stderr, h.stderrLevel) })
+	go h.readLines(group, stdout, func(string) slog.Level { return slog.LevelInfo })
+	go h.readLines(group, stderr, h.stderrLevel)
 	go func() {
-		read.Wait()
-		p.code = exitCode(cmd.Wait())
+		end, err := cmd.Process.Wait()
+		p.code = exitCode(end, err)
 		close(p.exited)
 	}()
 	return p, nil
@@ -81,15 +78,14 @@ func environment(c Config, port int, id string) []string {
 }
 
 // exitCode is the code as .NET reports it: 128 + signal for a process that a signal ended.
-func exitCode(err error) int {
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return 0
+func exitCode(end *os.ProcessState, err error) int {
+	if err != nil {
+		return -1
 	}
-	if exit.ExitCode() < 0 {
-		return 128 + signalOf(exit.ProcessState)
+	if end.ExitCode() < 0 {
+		return 128 + signalOf(end)
 	}
-	return exit.ExitCode()
+	return end.ExitCode()
 }
 
 // kill sends SIGKILL, the only signal the host knows, and waits a second for the end.
@@ -128,7 +124,8 @@ func (h *Host) stderrLevel(line string) slog.Level {
 }
 
 // readLines logs what a handler prints. A prefix sends a line to the host's own log or to tools.
-func (h *Host) readLines(group string, r io.Reader, level func(string) slog.Level) {
+func (h *Host) readLines(group string, r io.ReadCloser, level func(string) slog.Level) {
+	defer r.Close()
 	b := bufio.NewReaderSize(r, maxLine)
 	for {
 		raw, _, err := b.ReadLine()

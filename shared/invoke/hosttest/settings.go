@@ -83,7 +83,7 @@ func (s hostSettings) check() error {
 	case s[handler] == "":
 		return errors.New("host.json: customHandler.description.defaultExecutablePath is missing")
 	}
-	for _, key := range []string{"customhandler:port", "customhandler:http:routes:0:route", "concurrency:dynamicconcurrencyenabled"} {
+	for _, key := range []string{"customhandler:port", "functions:0", "customhandler:http:routes:0:route", "concurrency:dynamicconcurrencyenabled"} {
 		if v := s[key]; v != "" && !strings.EqualFold(v, "false") {
 			return fmt.Errorf("host.json: %s is not offered by the local host", key)
 		}

@@ -278,6 +278,30 @@ func (w *worker) becomeReady(ctx context.Context) error {
 	}
 }
 
+// notice gives the end of p, which has broken a connection, a moment to be seen. A message that fails comes
+// back here within a millisecond, at the service long after the process is known to have gone.
+func (w *worker) notice(p *process) {
+	patience := clockwork.NewRealClock().After(200 * time.Millisecond)
+	select {
+	case <-p.exited:
+	case <-patience:
+		return
+	}
+	for p.code != 0 {
+		w.mu.Lock()
+		gone, changed := w.proc != p || w.state != initialized, w.changed
+		w.mu.Unlock()
+		if gone {
+			return
+		}
+		select {
+		case <-changed:
+		case <-patience:
+			return
+		}
+	}
+}
+
 // kill ends the process from outside, as a crash would.
 func (w *worker) kill() {
 	w.mu.Lock()
