@@ -1,12 +1,15 @@
 package ewstest
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/mailferry/mailferry/shared/mailbox/exchangetest"
+	"github.com/mailferry/mailferry/shared/mailbox/fts"
+	"github.com/mailferry/mailferry/shared/mailbox/fts/compose"
 )
 
 const inboxCount = `<m:GetFolder><m:FolderShape><t:BaseShape>Default</t:BaseShape></m:FolderShape><m:FolderIds><t:DistinguishedFolderId Id="inbox"/></m:FolderIds></m:GetFolder>`
@@ -261,6 +264,25 @@ func FuzzRequest(f *testing.F) {
 	m := exchangetest.New(address, exchangetest.Options{})
 	s.AddMailbox(m)
 	s.AddAccount("svc", "secret", "CORP", MayImpersonateAll())
+	inbox, _ := m.Known("inbox")
+	var b bytes.Buffer
+	if err := fts.Write(&b, compose.Note(compose.NoteOptions{Text: "text"}), fts.Version{Major: 15, Minor: 1}); err != nil {
+		f.Fatal(err)
+	}
+	it, err := m.Add(inbox.ID, exchangetest.Bytes(b.Bytes()))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, body := range []string{
+		`<m:GetItem><m:ItemShape><t:BaseShape>AllProperties</t:BaseShape><t:IncludeMimeContent>true</t:IncludeMimeContent></m:ItemShape>` + itemIDs(m, it) + `</m:GetItem>`,
+		`<m:ExportItems>` + itemIDs(m, it) + `</m:ExportItems>`,
+		syncItems("inbox", "", 10), syncHierarchy(""),
+		`<m:CreateItem MessageDisposition="SaveOnly"><m:Items><t:Message><t:MimeContent>QTogYg==</t:MimeContent></t:Message></m:Items></m:CreateItem>`,
+		`<m:UpdateItem ConflictResolution="AlwaysOverwrite"><m:ItemChanges><t:ItemChange><t:ItemId Id="` + ItemID(m, it) + `"/><t:Updates><t:SetItemField><t:ExtendedFieldURI PropertyTag="0x1090" PropertyType="Integer"/><t:Message><t:ExtendedProperty><t:Value>2</t:Value></t:ExtendedProperty></t:Message></t:SetItemField></t:Updates></t:ItemChange></m:ItemChanges></m:UpdateItem>`,
+		find("inbox", `<m:Restriction><t:IsEqualTo><t:FieldURI FieldURI="message:IsRead"/><t:FieldURIOrConstant><t:Constant Value="true"/></t:FieldURIOrConstant></t:IsEqualTo></m:Restriction>`),
+	} {
+		f.Add(envelope(version+asAnna, body))
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		w := newRecorder()
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://x/EWS/Exchange.asmx", strings.NewReader(text))

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/xml"
 	"io"
+	"slices"
 	"sort"
 
 	"github.com/google/uuid"
@@ -197,8 +198,18 @@ func (c *call) syncItems() *fault {
 			s.before, s.pos, s.end = ^uint64(0), s.base, s.base
 		}
 		changes, next, last := nextChanges(r, s, limit)
-		c.writeChanges(r, &sh, changes, next, last)
+		c.writeChanges(r, &sh, c.withoutIgnored(changes), next, last)
 	})
+}
+
+// withoutIgnored leaves out the items that the client knows of already.
+func (c *call) withoutIgnored(changes []itemChange) []itemChange {
+	list := c.op.child("Ignore")
+	if list == nil {
+		return changes
+	}
+	ignored := c.named(list)
+	return slices.DeleteFunc(changes, func(ch itemChange) bool { return slices.Contains(ignored, ch.id) })
 }
 
 // nextChanges returns up to limit changes, the state after them and whether they are all.

@@ -81,6 +81,16 @@ func TestSyncItems(t *testing.T) {
 	}
 }
 
+func TestSyncIgnoresWhatTheClientKnows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{})
+	a, b := w.mail("inbox", "a", 1), w.mail("inbox", "b", 2)
+	body := strings.Replace(syncItems("inbox", "", 512), "<m:MaxChanges", `<m:Ignore><t:ItemId Id="`+ItemID(w.m, a)+`"/></m:Ignore><m:MaxChanges`, 1)
+	if ids := w.ask(body).is("NoError").attrs("ItemId", "Id"); len(ids) != 1 || ids[0] != ItemID(w.m, b) {
+		t.Fatalf("got %v", ids)
+	}
+}
+
 func TestSyncStatesAreBoundAndChecked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Options{})
