@@ -611,3 +611,74 @@ func FuzzConnection(f *testing.F) {
 		_, _ = io.Copy(io.Discard, c.r)
 	})
 }
+
+// next reads one frame that is not a heartbeat.
+func (c *raw) next() *wire.Composite {
+	c.Helper()
+	for {
+		f, err := wire.ReadFrame(c.r, 1<<20)
+		if err != nil {
+			c.Fatal(err)
+		}
+		if len(f.Body) > 0 {
+			p, _, _ := wire.ReadComposite(f.Body)
+			return p
+		}
+	}
+}
+
+func TestASettledDispositionIsNotAnswered(t *testing.T) {
+	t.Parallel()
+	c := opened(t, queues())
+	c.attach("in", 0, sending, "q")
+	c.hear(wire.CodeFlow)
+	c.attach("out", 1, receiving, "q")
+	c.hear(wire.CodeAttach)
+	c.credit(1, 0, 1)
+	c.transfer(0, 0, true, withID("a"))
+	c.hear(wire.CodeTransfer)
+	c.say(0, wire.CodeDisposition, true, uint32(0), nil, true, wire.Accepted())
+	c.say(0, wire.CodeFlow, uint32(1), uint32(100), uint32(1), uint32(100), nil, nil, nil, nil, nil, true)
+	if p := c.next(); p.Code != wire.CodeFlow {
+		t.Errorf("performative 0x%x, want only the flow asked for", p.Code)
+	}
+}
+
+func TestReceiveAndDeleteComesSettled(t *testing.T) {
+	t.Parallel()
+	c := opened(t, queues())
+	c.attach("in", 0, sending, "q")
+	c.hear(wire.CodeFlow)
+	c.transfer(0, 0, true, withID("a"))
+	c.say(0, wire.CodeAttach, "out", uint32(1), receiving, uint8(1), uint8(0), wire.NewComposite(wire.CodeSource, "q"), wire.NewComposite(wire.CodeTarget))
+	if a := c.hear(wire.CodeAttach); a.Any(3) != uint8(1) || a.Any(4) != uint8(0) {
+		t.Errorf("settle modes %v and %v", a.Any(3), a.Any(4))
+	}
+	c.credit(1, 0, 1)
+	if p := c.hear(wire.CodeTransfer); p.Any(4) != true {
+		t.Error("not settled")
+	}
+}
+
+func TestAMessagePastTheLimitIsRejectedButTheLinkGoesOn(t *testing.T) {
+	t.Parallel()
+	c := opened(t, servicebustest.Options{Queues: []servicebustest.Queue{{Name: "q", MaxMessageBytes: 1000}}})
+	c.attach("in", 0, sending, "q")
+	if a := c.hear(wire.CodeAttach); a.Any(10) != uint64(1000) {
+		t.Errorf("max-message-size %v", a.Any(10))
+	}
+	c.hear(wire.CodeFlow)
+	for range 3 {
+		c.sayWith(make([]byte, 400), 0, wire.CodeTransfer, uint32(0), uint32(0), []byte{1}, uint32(0), nil, true)
+	}
+	c.say(0, wire.CodeTransfer, uint32(0))
+	d, _ := wire.AsComposite(c.hear(wire.CodeDisposition).Any(4))
+	if e, ok := wire.AsComposite(d.Any(0)); !ok || e.Any(0) != wire.Symbol("amqp:link:message-size-exceeded") {
+		t.Errorf("state %+v", d)
+	}
+	c.transfer(0, 1, false, withID("small"))
+	d, _ = wire.AsComposite(c.hear(wire.CodeDisposition).Any(4))
+	if d.Code != wire.CodeAccepted {
+		t.Errorf("state 0x%x", d.Code)
+	}
+}

@@ -56,7 +56,7 @@ func TestSessionsAreHeldByOneAndKeepOrder(t *testing.T) {
 
 func TestNextSessionTimesOut(t *testing.T) {
 	s := tell(t, servicebustest.Queue{Sessions: true})
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	_, err := s.client.AcceptNextSessionForQueue(ctx, "q", nil)
 	s.code(err, azservicebus.CodeTimeout)
