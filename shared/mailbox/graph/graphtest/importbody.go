@@ -174,13 +174,6 @@ func (p *importParser) data() error {
 	case err != nil:
 		return err
 	}
-	rest, err := io.Copy(io.Discard, s)
-	if err != nil {
-		return err
-	}
-	if rest > 0 {
-		return badBase64()
-	}
 	return nil
 }
 

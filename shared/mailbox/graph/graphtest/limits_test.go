@@ -221,6 +221,19 @@ func TestBatch(t *testing.T) {
 	if p := w.s.Peak(w.m); p > 4 {
 		t.Errorf("a batch sends %d at once", p)
 	}
+	w.clock.Advance(10 * time.Minute)
+	arrived, release := w.s.Next(6, graphtest.ListFolders).Hold()
+	go func() {
+		for range 4 {
+			<-arrived
+		}
+		release()
+	}()
+	for _, r := range func() answers { _, a := post(many[:6]...); return a }().Responses {
+		if r.Status != 200 {
+			t.Errorf("entry %s of six slow ones: %d", r.ID, r.Status)
+		}
+	}
 	for name, es := range map[string][]entry{
 		"too many":       append(many, entry{"id": "20", "method": "GET", "url": "/x"}),
 		"none":           {},

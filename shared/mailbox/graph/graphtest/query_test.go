@@ -36,7 +36,7 @@ func TestFilters(t *testing.T) {
 		{"type ne 'IPM.Note'", ""},
 		{"not (type eq 'IPM.Task') and (createdDateTime le 2026-11-02 or createdDateTime ge 2026-11-04)", "gamma"},
 		{"size gt 100 AND size lt 100000", "gamma o'brien alpha"},
-		{"startswith(type,'IPM.N')", "gamma o'brien alpha"},
+		{"startswith(type,'ipm.N')", "gamma o'brien alpha"},
 		{"contains(type, 'task')", ""},
 		{any1 + "'String 0x0037' and ep/value eq 'O''BRIEN')", "o'brien"},
 		{any1 + "'String 0x37' and contains(ep/value,'mm'))", "gamma"},
