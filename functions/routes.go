@@ -24,7 +24,10 @@ func routes(p *pipeline.Pipeline) *invoke.Mux {
 	m.Message("parkverify", park(p, migration.VerifyQueue))
 
 	m.Request("showwave", "GET waves/{wave}", showWave{p})
+	m.Request("steerwave", "POST waves/{wave}/{action}", steer{p})
+	m.Request("steermailbox", "POST waves/{wave}/mailboxes/{mailbox}/{action}", steer{p})
 	m.Request("showmailbox", "GET waves/{wave}/mailboxes/{mailbox}", showMailbox{p})
+	m.Request("about", "GET about", about{})
 	return m
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/manifest"
+	"github.com/mailferry/mailferry/shared/migration"
 	"github.com/mailferry/mailferry/shared/outcome"
 )
 
@@ -44,7 +45,10 @@ func (g *group) own(ctx context.Context, n int) error {
 		for _, it := range g.items {
 			g.Group.Items = append(g.Group.Items, ledger.GroupItem{Key: it.Key})
 		}
-		return lost(g.Ledger.BeginGroup(ctx, g.of(), n, g.Group))
+		if err := lost(g.Ledger.BeginGroup(ctx, g.of(), n, g.Group)); err != nil {
+			return err
+		}
+		return g.current(ctx)
 	}
 	if err := g.fits(); err != nil {
 		return err
@@ -65,8 +69,21 @@ func (g *group) own(ctx context.Context, n int) error {
 	if err := lost(g.Ledger.StoreGroup(ctx, g.Group)); err != nil {
 		return err
 	}
-	if was.Phase == ledger.Settling {
-		return g.settle(ctx)
+	if err := g.current(ctx); err != nil || was.Phase != ledger.Settling {
+		return err
+	}
+	return g.settle(ctx)
+}
+
+// current says whether the plan still counts. It is asked after the group was marked as being imported: whoever makes a
+// new plan first moves the mailbox on and then takes such groups over, so one of the two sees the other.
+func (g *group) current(ctx context.Context) error {
+	b, err := g.Ledger.Mailbox(ctx, g.box.Wave, g.box.ID)
+	if err != nil {
+		return fmt.Errorf("read mailbox from the ledger: %w", err)
+	}
+	if b.State != migration.Copying || b.Pass != g.message.Pass || b.Plan().ID != g.message.Plan {
+		return errLost
 	}
 	return nil
 }

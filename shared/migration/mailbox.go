@@ -34,8 +34,6 @@ var next = map[State][]State{
 	Verifying: {Planning, Synced, Done},
 	Synced:    {Cutover, Planning},
 	Cutover:   {Planning},
-	Failed:    {Planning},
-	Paused:    {Planning},
 }
 
 // Over says that nothing more happens to the mailbox by itself.
@@ -95,6 +93,7 @@ type Mailbox struct {
 	Kind      Kind      `json:"kind,omitempty"`   // of the pass under way or the last one
 	Pass      int       `json:"pass"`             // 0 before the first
 	Tries     int       `json:"tries,omitempty"`  // passes in a row that ended with items missing or differing
+	Epoch     int       `json:"epoch,omitempty"`  // how often a person took it back into work
 	Stalls    int       `json:"stalls,omitempty"` // deliveries in a row that copied nothing because a side was unavailable
 	Plans     []Plan    `json:"plans,omitempty"`  // all that were made, oldest first
 	Shard     int       `json:"shard,omitempty"`  // the shard being copied; as many as there are when all are
@@ -141,6 +140,16 @@ func (m *Mailbox) To(s State, now time.Time) error {
 	if s.Over() {
 		m.Finished = now
 	}
+	return nil
+}
+
+// Reopen takes a paused or failed mailbox back into work.
+func (m *Mailbox) Reopen(s State, now time.Time) error {
+	if m.State != Paused && m.State != Failed {
+		return fmt.Errorf("mailbox is %s and cannot be taken back into work", m.State)
+	}
+	m.State, m.Changed, m.Finished = s, now, time.Time{}
+	m.Epoch++
 	return nil
 }
 

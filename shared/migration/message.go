@@ -28,6 +28,7 @@ type Message struct {
 	Plan    PlanID    `json:"plan,omitempty"`  // which plan a copy or verify message belongs to
 	Shard   int       `json:"shard,omitempty"` // from 0, copy messages only
 	Turn    int       `json:"turn,omitempty"`  // how often it was snoozed
+	Epoch   int       `json:"epoch,omitempty"` // how often a person took the mailbox back into work
 }
 
 // MessageVersion is written into every message; a later version of Mailferry still reads it.
@@ -36,7 +37,7 @@ const MessageVersion = 1
 // ID is the message's Service Bus message ID. It is the same whenever the same step is sent, so that duplicate
 // detection drops the second; every turn has its own. It is shorter than 128 characters, the service's limit.
 func (m Message) ID(q Queue) string {
-	return fmt.Sprintf("%s/%s/%s/%d/%s/%d/%d", q, m.Wave, m.Mailbox, m.Pass, m.Plan, m.Shard, m.Turn)
+	return fmt.Sprintf("%s/%s/%s/%d/%s/%d/%d/%d", q, m.Wave, m.Mailbox, m.Pass, m.Plan, m.Shard, m.Turn, m.Epoch)
 }
 
 // Encode writes the message's body.
@@ -87,7 +88,7 @@ func (m Message) check() error {
 	for _, n := range []struct {
 		field  string
 		v, min int
-	}{{"pass", m.Pass, 1}, {"shard", m.Shard, 0}, {"turn", m.Turn, 0}} {
+	}{{"pass", m.Pass, 1}, {"shard", m.Shard, 0}, {"turn", m.Turn, 0}, {"epoch", m.Epoch, 0}} {
 		if n.v < n.min {
 			return fmt.Errorf("field %s: %d, want %d or more", n.field, n.v, n.min)
 		}

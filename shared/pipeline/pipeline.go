@@ -22,6 +22,7 @@ import (
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/operator"
 	"github.com/mailferry/mailferry/shared/outcome"
 	"github.com/mailferry/mailferry/shared/parker"
 	"github.com/mailferry/mailferry/shared/planner"
@@ -58,6 +59,7 @@ type Pipeline struct {
 	Copier    *copier.Copier
 	Verifier  *verifier.Verifier
 	Parker    *parker.Parker
+	Operator  *operator.Operator
 	Reporter  *reporter.Reporter
 }
 
@@ -68,12 +70,13 @@ func New(n Needs) *Pipeline {
 		Submitter: &submitter.Submitter{Ledger: n.Ledger, Clock: n.Clock, NewID: n.NewID},
 		Starter:   &starter.Starter{Ledger: n.Ledger, Bus: n.Bus, Clock: n.Clock, Log: n.Log},
 		Planner: &planner.Planner{Sources: n.Sources, Targets: n.Targets, Ledger: n.Ledger, Manifests: n.Manifests, Bus: n.Bus,
-			Clock: n.Clock, Log: n.Log, NewID: n.NewID},
+			Clock: n.Clock, Log: n.Log, NewID: n.NewID, Doubt: n.Doubt},
 		Copier: &copier.Copier{Sources: n.Sources, Targets: n.Targets, Ledger: n.Ledger, Manifests: n.Manifests, Staging: n.Staging,
 			Bus: n.Bus, Clock: n.Clock, Log: n.Log, NewID: n.NewID, Memory: semaphore.NewWeighted(max(n.Memory, mailbox.Large)),
 			Budget: n.Budget, Doubt: n.Doubt},
 		Verifier: &verifier.Verifier{Sources: n.Sources, Targets: n.Targets, Ledger: n.Ledger, Manifests: n.Manifests, Bus: n.Bus,
 			Clock: n.Clock, Log: n.Log, Depth: n.Depth},
+		Operator: &operator.Operator{Ledger: n.Ledger, Bus: n.Bus, Clock: n.Clock, Log: n.Log},
 		Parker:   &parker.Parker{Ledger: n.Ledger, Reports: n.Reports, Clock: n.Clock, Log: n.Log},
 		Reporter: &reporter.Reporter{Ledger: n.Ledger, Reports: n.Reports},
 	}

@@ -1,6 +1,7 @@
 // Package planner turns a mailbox into shards.
 //
-//	list the source; list the target; make the folders that are missing
+//	take over what an earlier plan's workers may still be importing, and wait for it
+//	list the target; list the source; make the folders that are missing
 //	per folder, merge both lists by key: what only the source has is to be added, what differs is to be replaced
 //	sort what is to be copied by folder and key; cut it into shards of one upload window each
 //	write the manifests under a new plan ID; then, under the condition that nobody planned meanwhile, the ledger

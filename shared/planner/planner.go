@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/jonboulle/clockwork"
 
@@ -28,6 +29,7 @@ type Planner struct {
 	Clock     clockwork.Clock
 	Log       *slog.Logger
 	NewID     func() string // a new plan ID, lower-case letters and digits
+	Doubt     time.Duration // how long an import whose answer was lost may still be carried out
 }
 
 // errStale says that the message belongs to a step that is over.
@@ -95,6 +97,9 @@ func advance(b *migration.Mailbox, pass int, clock clockwork.Clock) error {
 
 // plan lists both sides, writes the manifests and commits the plan.
 func (p *Planner) plan(ctx context.Context, box migration.Mailbox) (migration.Mailbox, error) {
+	if err := p.quiesce(ctx, box); err != nil {
+		return box, err
+	}
 	source, target, err := p.open(ctx, box)
 	if err != nil {
 		return box, err

@@ -68,7 +68,7 @@ func (s *Starter) begin(ctx context.Context, w migration.Wave) error {
 		}
 		if box.State == migration.Submitted {
 			letters = append(letters, bus.Letter{Queue: migration.PlanQueue, At: spread(w, len(letters)),
-				Message: migration.Message{Wave: w.ID, Mailbox: box.ID, Pass: 1}})
+				Message: migration.Message{Wave: w.ID, Mailbox: box.ID, Pass: 1, Epoch: box.Epoch}})
 		}
 	}
 	if err := s.Bus.Send(ctx, letters...); err != nil {
@@ -101,7 +101,7 @@ func (s *Starter) cutover(ctx context.Context, w migration.Wave) error {
 		switch {
 		case box.State == migration.Cutover:
 			err := s.Bus.Send(ctx, bus.Letter{Queue: migration.PlanQueue,
-				Message: migration.Message{Wave: w.ID, Mailbox: box.ID, Pass: box.Pass + 1}})
+				Message: migration.Message{Wave: w.ID, Mailbox: box.ID, Pass: box.Pass + 1, Epoch: box.Epoch}})
 			if err != nil {
 				return err
 			}

@@ -122,7 +122,7 @@ func settle(b *migration.Mailbox, w migration.Wave, clock clockwork.Clock) error
 
 func (v *Verifier) sendPass(ctx context.Context, box migration.Mailbox) error {
 	return v.Bus.Send(ctx, bus.Letter{Queue: migration.PlanQueue,
-		Message: migration.Message{Wave: box.Wave, Mailbox: box.ID, Pass: box.Pass + 1}})
+		Message: migration.Message{Wave: box.Wave, Mailbox: box.ID, Pass: box.Pass + 1, Epoch: box.Epoch}})
 }
 
 // interpret says what happens after an error of a mailbox.
