@@ -1,14 +1,18 @@
 package graph_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/jonboulle/clockwork"
 
 	"github.com/mailferry/mailferry/shared/mailbox"
@@ -96,15 +100,39 @@ func TestClaimsChallengeIsAnsweredOnce(t *testing.T) {
 	export := "POST " + prefix + "/exportItems"
 	c.on(export, inTurn(challenge, answer(200, `{"value":[{"itemId":"a","data":"aGk="}]}`)))
 	c.on("GET /v1.0/users/"+address+"/settings/exchange", inTurn(challenge, answer(200, `{"primaryMailboxId":"`+mailboxID+`"}`)))
-	m := open(t, c.URL, graph.Options{Clock: newHasty()})
+	asked := &challenged{}
+	client, err := graph.New(graph.Options{BaseURL: c.URL + "/v1.0", Credential: asked, Clock: newHasty()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := client.Open(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
 	got, err := export1(t, m, "a")
 	if err != nil || got != "a=hi" {
 		t.Errorf("got %q, error %v", got, err)
+	}
+	if n := asked.claims.Load(); n != 2 {
+		t.Errorf("%d tokens asked for with the claims {}, want 2", n)
 	}
 	c.on(export, challenge)
 	if _, err := export1(t, m, "a"); only(err) != mailbox.ErrAccess {
 		t.Errorf("error %v, want ErrAccess", err)
 	}
+}
+
+// challenged counts the tokens asked for with the claims {}.
+type challenged struct {
+	credential
+	claims atomic.Int32
+}
+
+func (c *challenged) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	if o.Claims == "{}" {
+		c.claims.Add(1)
+	}
+	return c.credential.GetToken(ctx, o)
 }
 
 const noFolder = `{"error":{"code":"ErrorItemNotFound","message":"m"}}`
@@ -123,6 +151,7 @@ func TestFolders(t *testing.T) {
 				t.Errorf("query %s", r.URL.RawQuery)
 			}
 			answer(200, `{"value":[`+folderJSON("A", "Inbox", "ROOT", `,"wellKnownName":"inbox","childFolderCount":2`)+`,`+
+				folderJSON("S0", "Flagged", "ROOT", `,"childFolderCount":1,"singleValueExtendedProperties":[{"id":"Integer 0x3601","value":"2"}]`)+`,`+
 				folderJSON("S", "Unread", "FINDER", `,"singleValueExtendedProperties":[{"id":"Integer 0x3601","value":"2"}]`)+`],
 				"@odata.nextLink":"`+c.URL+prefix+`/folders?%24skip=2&%24top=2"}`)(w, r)
 			return
