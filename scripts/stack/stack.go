@@ -13,6 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 
+	"github.com/mailferry/mailferry/shared/azuritetest"
 	"github.com/mailferry/mailferry/shared/blob/azure"
 	"github.com/mailferry/mailferry/shared/bus/servicebus/servicebustest"
 	"github.com/mailferry/mailferry/shared/invoke/hosttest"
@@ -63,7 +64,7 @@ type Stack struct {
 	Host    *hosttest.Host
 	Storage string // connection string
 
-	azurite *azurite
+	azurite *azuritetest.Server
 	closers []func() error
 }
 
@@ -77,7 +78,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 }
 
 func (s *Stack) start(ctx context.Context, o Options) (err error) {
-	if s.azurite, err = startAzurite(ctx, o.Azurite); err != nil {
+	if s.azurite, err = azuritetest.Start(ctx, o.Azurite); err != nil {
 		return err
 	}
 	s.defers(s.azurite.Close)

@@ -36,5 +36,10 @@ func CheckRow(r Row) error {
 	if len(r.Body) > MaxBody {
 		return fmt.Errorf("row body: %d bytes, at most %d", len(r.Body), MaxBody)
 	}
+	for _, c := range r.Body {
+		if c >= 0x80 {
+			return fmt.Errorf("row body: want JSON in ASCII")
+		}
+	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"iter"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/migration"
@@ -45,7 +47,27 @@ func seal(v any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write ledger row: %w", err)
 	}
+	b = ascii(b)
 	return json.Marshal(sealed{checksum(b), b})
+}
+
+// ascii writes JSON without bytes above 0x7F, as rows want it.
+func ascii(b []byte) []byte {
+	var out []byte
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		switch {
+		case r < utf8.RuneSelf:
+			out = append(out, b[i])
+		case r > 0xFFFF:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		i += n
+	}
+	return out
 }
 
 func unseal(r Row, v any) error {

@@ -20,10 +20,14 @@ import (
 type World map[string]*exchangetest.Mailbox
 
 // Source implements mailbox.Sources.
-func (w World) Source(_ context.Context, address string) (mailbox.Source, error) { return w.open(address) }
+func (w World) Source(_ context.Context, address string) (mailbox.Source, error) {
+	return w.open(address)
+}
 
 // Target implements mailbox.Targets.
-func (w World) Target(_ context.Context, address string) (mailbox.Target, error) { return w.open(address) }
+func (w World) Target(_ context.Context, address string) (mailbox.Target, error) {
+	return w.open(address)
+}
 
 func (w World) open(address string) (*Memory, error) {
 	m, ok := w[strings.ToLower(address)]

@@ -1,4 +1,5 @@
-package stack
+// Package azuritetest starts Azurite, the storage emulator that Microsoft publishes, for tests and local runs.
+package azuritetest
 
 import (
 	"bytes"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -19,25 +21,53 @@ const (
 	azuriteKey     = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 
-// azurite is a running Azurite with its data in memory.
-type azurite struct {
-	cmd              *exec.Cmd
-	out              bytes.Buffer
-	exited           chan struct{}
+// Server is a running Azurite with its data in memory.
+type Server struct {
 	ConnectionString string
+
+	cmd    *exec.Cmd
+	out    bytes.Buffer
+	exited chan struct{}
 }
 
-// startAzurite starts the Azurite that npm ci has put below dir and waits until it answers.
-func startAzurite(ctx context.Context, dir string) (*azurite, error) {
+// ErrAbsent says that Azurite is not installed; ./scripts/setup does so.
+var ErrAbsent = errors.New("Azurite is not installed; run ./scripts/setup")
+
+// New starts Azurite for a test and stops it afterwards.
+func New(t testing.TB) *Server {
+	t.Helper()
+	root, err := os.Getwd()
+	for err == nil {
+		if _, none := os.Stat(filepath.Join(root, "go.mod")); none == nil {
+			break
+		}
+		if filepath.Dir(root) == root {
+			err = errors.New("find the repository: no go.mod above the test")
+		}
+		root = filepath.Dir(root)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Start(t.Context(), filepath.Join(root, "scripts", "azurite"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// Start starts the Azurite that npm ci has put below dir and waits until it answers.
+func Start(ctx context.Context, dir string) (*Server, error) {
 	entry := filepath.Join(dir, "node_modules", "azurite", "dist", "src", "azurite.js")
 	if _, err := os.Stat(entry); err != nil {
-		return nil, fmt.Errorf("find Azurite: %w; run npm ci --ignore-scripts in %s", err, dir)
+		return nil, ErrAbsent
 	}
 	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err
 	}
-	a := &azurite{exited: make(chan struct{})}
+	a := &Server{exited: make(chan struct{})}
 	a.cmd = exec.Command("node", entry, "--blobPort", ports[0], "--queuePort", ports[1], "--tablePort", ports[2],
 		"--silent", "--disableTelemetry", "--skipApiVersionCheck", "--inMemoryPersistence")
 	a.cmd.Stdout, a.cmd.Stderr = &a.out, &a.out
@@ -78,7 +108,7 @@ func freePorts(n int) ([]string, error) {
 }
 
 // await returns when a port is open.
-func (a *azurite) await(ctx context.Context, port string) error {
+func (a *Server) await(ctx context.Context, port string) error {
 	ctx, stop := context.WithTimeout(ctx, time.Minute)
 	defer stop()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -99,7 +129,7 @@ func (a *azurite) await(ctx context.Context, port string) error {
 }
 
 // Close stops Azurite. It obeys SIGINT in all its parts, but not SIGTERM.
-func (a *azurite) Close() error {
+func (a *Server) Close() error {
 	_ = a.cmd.Process.Signal(syscall.SIGINT)
 	select {
 	case <-a.exited:
