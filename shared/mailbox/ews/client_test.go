@@ -276,6 +276,27 @@ func TestBackOffWithoutATimeGrows(t *testing.T) {
 		}
 		x.clock.Advance(want * time.Second)
 	}
+	x.on("GetFolder", rootOnly) // a success, and the next back-off begins anew
+	_, err := s.Folders(t.Context())
+	var throttled *mailbox.Throttled
+	if !errors.As(err, &throttled) || throttled.Until.Sub(x.clock.Now()) != 10*time.Second {
+		t.Fatalf("after a success: %v", err)
+	}
+}
+
+func TestPasswordsDoNotFollowRedirections(t *testing.T) {
+	t.Parallel()
+	x, other := newExchange(t), newExchange(t)
+	x.answer["GetFolder"] = func(w http.ResponseWriter, _ string) {
+		w.Header().Set("Location", other.URL)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	}
+	if _, err := x.client().Source(t.Context(), "user@corp.test"); err == nil || !strings.Contains(err.Error(), "http status 307") {
+		t.Errorf("got %v", err)
+	}
+	if len(other.requests) > 0 {
+		t.Error("the other server was sent the request")
+	}
 }
 
 func TestMailboxesAreSpreadOverTheAccounts(t *testing.T) {

@@ -81,6 +81,15 @@ func TestExportCutsBatches(t *testing.T) {
 	}
 }
 
+func TestExportSendsIDsAsTheyAre(t *testing.T) {
+	t.Parallel()
+	x := newExchange(t)
+	s, got := x.open(), batches(x)
+	if _, err := exports(t, s, `a+/=<&"`); err != nil || fmt.Sprint(*got) != "[[a+/=&lt;&amp;&#34;]]" {
+		t.Fatalf("sent %v, %v", *got, err)
+	}
+}
+
 func TestExportKnowsSizesFromListings(t *testing.T) {
 	t.Parallel()
 	x := newExchange(t)
@@ -280,6 +289,20 @@ func TestExportNoticesALostConnection(t *testing.T) {
 				t.Fatalf("got %v after %v", err, called)
 			}
 		})
+	}
+}
+
+func TestExportNoticesALostConnectionInItsLastItem(t *testing.T) {
+	t.Parallel()
+	x := newExchange(t)
+	x.answer["ExportItems"] = func(w http.ResponseWriter, _ string) {
+		whole := answered("ExportItems", exported(strings.Repeat("mail ", 100_000)))
+		io.WriteString(w, whole[:len(whole)/2])
+		panic(http.ErrAbortHandler)
+	}
+	err := x.open().Export(t.Context(), ids(1), func(_ int, _ io.Reader, err error) error { return err })
+	if !errors.Is(err, mailbox.ErrUnavailable) {
+		t.Fatalf("got %v", err)
 	}
 }
 

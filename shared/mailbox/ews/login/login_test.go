@@ -186,7 +186,9 @@ func (f *fussy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestSignInsDoNotMix(t *testing.T) {
 	t.Parallel()
 	f := &fussy{challenge: challenge(t), pending: map[string]bool{}}
-	s := httptest.NewServer(f)
+	s := httptest.NewUnstartedServer(f)
+	connections := counted(s)
+	s.Start()
 	t.Cleanup(s.Close)
 	lanes := &login.Lanes{Account: svc, Scheme: login.NTLM}
 	var wg sync.WaitGroup
@@ -208,6 +210,9 @@ func TestSignInsDoNotMix(t *testing.T) {
 	wg.Wait()
 	if f.mixed > 0 {
 		t.Errorf("%d steps came on the wrong connection", f.mixed)
+	}
+	if n := connections.Load(); n != 8*25 {
+		t.Errorf("%d sign-ins took %d connections", 8*25, n)
 	}
 }
 
