@@ -259,10 +259,7 @@ func (g *group) importItem(ctx context.Context, i int, it *held) error {
 	if err := g.room(wire); err != nil {
 		return err
 	}
-	if err := g.Ledger.HoldsGroup(ctx, g.Group); err != nil {
-		return lost(err)
-	}
-	id, err := g.put(ctx, i, it.stream)
+	id, err := g.put(ctx, i, g.leased(it.stream))
 	if finding, ok := errors.AsType[*mailbox.ItemError](err); ok {
 		g.skip(i, finding.Reason, finding.Detail)
 		return nil
@@ -280,7 +277,7 @@ func (g *group) importItem(ctx context.Context, i int, it *held) error {
 }
 
 // certain are the errors of an import that say that nothing was carried out.
-var certain = []error{mailbox.ErrUnavailable, mailbox.ErrAccess, mailbox.ErrNoMailbox, mailbox.ErrNoFolder, mailbox.ErrQuota}
+var certain = []error{mailbox.ErrUnavailable, mailbox.ErrAccess, mailbox.ErrNoMailbox, mailbox.ErrNoFolder, mailbox.ErrQuota, errLost}
 
 // doubtful remembers that an import may have been carried out although it failed.
 func (g *group) doubtful(err error) {
