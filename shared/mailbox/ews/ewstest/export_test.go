@@ -47,6 +47,7 @@ func TestExportRefusals(t *testing.T) {
 	w.s.CorruptItem(w.m, bad.ID)
 	w.export(bad, good).is("ErrorItemCorrupt,NoError")
 	w.export(exchangetest.Item{ID: 999, Folder: good.Folder}, good).is("ErrorItemNotFound,NoError")
+	w.export(exchangetest.Item{ID: good.ID, Folder: good.Folder + 1}).is("ErrorItemNotFound")
 	w.ask(`<m:ExportItems><m:ItemIds><t:ItemId Id="` + ItemID(w.m, good) + `" ChangeKey="` + ChangeKey(w.m, bad) + `"/><t:ItemId Id="` + ItemID(w.m, good) + `" ChangeKey="` + ChangeKey(w.m, good) +
 		`"/><t:ItemId Id="x"/><t:ItemId Id="` + FolderID(w.m, good.Folder) + `"/></m:ItemIds></m:ExportItems>`).
 		is("ErrorInvalidChangeKey,NoError,ErrorInvalidIdMalformed,ErrorCannotUseFolderIdForItemId")

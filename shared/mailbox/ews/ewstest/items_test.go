@@ -132,6 +132,32 @@ func TestPages(t *testing.T) {
 	w.ask(find("inbox", `<m:FractionalPageItemView Numerator="3" Denominator="2"/>`)).is("ErrorInvalidFractionalPagingParameters")
 }
 
+func TestPageCapWithoutFindCount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{FindCountLimit: 5000})
+	m := mailOf(t, "x", 1)
+	for range 1010 {
+		w.add("inbox", m)
+	}
+	a := w.ask(find("inbox", `<m:IndexedPageItemView MaxEntriesReturned="5000" Offset="0" BasePoint="Beginning"/>`)).is("NoError")
+	if n := len(a.all("ItemId")); n != 1000 {
+		t.Fatalf("%d rows", n)
+	}
+}
+
+func TestListingSeesWhatIsNew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{})
+	a := w.mail("inbox", "a", 1)
+	w.ask(find("inbox", "")).eq("Subject", "a")
+	w.mail("inbox", "b", 2)
+	w.ask(find("inbox", "")).eq("Subject", "b,a")
+	if err := w.m.Delete(a.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.ask(find("inbox", "")).eq("Subject", "b")
+}
+
 func TestShortPagesReachTheEnd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Options{ShortPages: 7})
