@@ -141,6 +141,7 @@ func (g *group) store(ctx context.Context, cause error) error {
 func (g *group) copyItems(ctx context.Context) error {
 	var single, large []int
 	for i, it := range g.items {
+		g.source.Expect(it.Source, it.Size)
 		switch {
 		case g.Group.Items[i].Settled():
 		case it.Skip != "":

@@ -73,7 +73,11 @@ type Side interface {
 }
 
 // Source is a mailbox that items come from.
-type Source interface{ Side }
+type Source interface {
+	Side
+	// Expect says how large an item is that another process has listed, for Export to pack its requests by.
+	Expect(id ItemID, size int64)
+}
 
 // Target is a mailbox that items go to.
 type Target interface {

@@ -21,14 +21,15 @@ var Queues = [...]Queue{PlanQueue, CopyQueue, VerifyQueue}
 
 // Message tells a stage which piece of which mailbox is next. Everything else stands in the ledger.
 type Message struct {
-	Version int       `json:"v"`               // 1
-	Wave    WaveID    `json:"wave"`            //
-	Mailbox MailboxID `json:"mailbox"`         //
-	Pass    int       `json:"pass"`            // from 1, counted over the mailbox's time in the wave
-	Plan    PlanID    `json:"plan,omitempty"`  // which plan a copy or verify message belongs to
-	Shard   int       `json:"shard,omitempty"` // from 0, copy messages only
-	Turn    int       `json:"turn,omitempty"`  // how often it was snoozed
-	Epoch   int       `json:"epoch,omitempty"` // how often a person took the mailbox back into work
+	Version  int       `json:"v"`                  // 1
+	Wave     WaveID    `json:"wave"`               //
+	Mailbox  MailboxID `json:"mailbox"`            //
+	Pass     int       `json:"pass"`               // from 1, counted over the mailbox's time in the wave
+	Plan     PlanID    `json:"plan,omitempty"`     // which plan a copy or verify message belongs to
+	Shard    int       `json:"shard,omitempty"`    // from 0, copy messages only
+	Turn     int       `json:"turn,omitempty"`     // how often it was snoozed
+	Failures int       `json:"failures,omitempty"` // how often it failed; these turns are counted as well
+	Epoch    int       `json:"epoch,omitempty"`    // how often a person took the mailbox back into work
 }
 
 // MessageVersion is written into every message; a later version of Mailferry still reads it.
@@ -88,7 +89,7 @@ func (m Message) check() error {
 	for _, n := range []struct {
 		field  string
 		v, min int
-	}{{"pass", m.Pass, 1}, {"shard", m.Shard, 0}, {"turn", m.Turn, 0}, {"epoch", m.Epoch, 0}} {
+	}{{"pass", m.Pass, 1}, {"shard", m.Shard, 0}, {"turn", m.Turn, 0}, {"failures", m.Failures, 0}, {"epoch", m.Epoch, 0}} {
 		if n.v < n.min {
 			return fmt.Errorf("field %s: %d, want %d or more", n.field, n.v, n.min)
 		}
@@ -100,4 +101,10 @@ func (m Message) check() error {
 func (m Message) Again() Message {
 	m.Turn++
 	return m
+}
+
+// Failed is the message's next turn after a failure.
+func (m Message) Failed() Message {
+	m.Failures++
+	return m.Again()
 }

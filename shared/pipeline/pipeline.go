@@ -3,7 +3,10 @@
 //	nil       the message is done
 //	snooze    the same message is sent again for later, its turn counted up; then it is done
 //	cancel    the mailbox is marked failed with the reason; then the message is done
-//	an error  the message is delivered again, and after the queue's limit parked
+//	an error  the same message is sent again for later, with a growing wait; after ten failures the mailbox is marked failed
+//
+// The handler answers with an error only when not even that succeeds. The host would abandon a failed message and receive
+// it again at once: ten failures within a second, and a passing outage has emptied the queue into the dead letters.
 package pipeline
 
 import (
@@ -97,10 +100,31 @@ func (p *Pipeline) Deliver(ctx context.Context, q migration.Queue, body []byte) 
 		}
 		return nil
 	}
-	if outcome.Cancelled(err) {
+	if outcome.Cancelled(err) || err != nil && m.Failures+1 >= maxFailures {
 		return p.fail(ctx, q, m, err)
 	}
-	return err
+	if err != nil {
+		return p.later(ctx, q, m, err)
+	}
+	return nil
+}
+
+// A message that fails waits 5 s, 10 s, … up to ten minutes, half an hour in all.
+const (
+	maxFailures = 10
+	firstWait   = 5 * time.Second
+	longestWait = 10 * time.Minute
+)
+
+// later sends a message that failed again.
+func (p *Pipeline) later(ctx context.Context, q migration.Queue, m migration.Message, cause error) error {
+	wait := min(firstWait<<m.Failures, longestWait)
+	p.Log.Warn("failed", "queue", q, "wave", m.Wave, "mailbox", m.Mailbox, "pass", m.Pass, "shard", m.Shard,
+		"failures", m.Failures+1, "wait", wait.Seconds(), "reason", cause.Error())
+	if err := p.Bus.Send(ctx, bus.Letter{Queue: q, Message: m.Failed(), At: p.Clock.Now().Add(wait)}); err != nil {
+		return errors.Join(cause, fmt.Errorf("send message again: %w", err))
+	}
+	return nil
 }
 
 func (p *Pipeline) stage(ctx context.Context, q migration.Queue, m migration.Message) error {

@@ -125,6 +125,9 @@ func (s *Memory) export(ctx context.Context, i int, id mailbox.ItemID, each func
 	return each(i, r, nil)
 }
 
+// Expect implements mailbox.Source.
+func (s *Memory) Expect(mailbox.ItemID, int64) {}
+
 // CreateFolder implements mailbox.Target.
 func (s *Memory) CreateFolder(_ context.Context, f mailbox.Folder) (mailbox.Folder, error) {
 	parent, err := s.parent(f.Parent)

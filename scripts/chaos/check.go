@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mailferry/mailferry/shared/mailbox"
+	"github.com/mailferry/mailferry/shared/mailbox/exchangetest"
+	"github.com/mailferry/mailferry/shared/migration"
+)
+
+// place is an item's content in a folder: the folder's path, with well-known folders by their well-known name, and the
+// digest of everything in the item but what a server changes by itself.
+type place struct {
+	path   string
+	digest [32]byte
+}
+
+// name is an item's identity in a folder, whatever its content.
+type name struct {
+	path     string
+	identity mailbox.Identity
+}
+
+// content is what a mailbox holds.
+type content struct {
+	places map[place]int
+	names  map[name]int
+}
+
+// contentOf reads a mailbox's folders and items, past every protocol.
+func contentOf(m *exchangetest.Mailbox) content {
+	c := content{map[place]int{}, map[name]int{}}
+	root, err := m.Known("msgfolderroot")
+	if err != nil {
+		return c
+	}
+	paths := map[uint64]string{}
+	for _, f := range m.Folders(root.ID, true) {
+		part := f.Known
+		if part == "" {
+			part = strings.ToLower(f.Name)
+		}
+		paths[f.ID] = paths[f.Parent] + "/" + part
+		for _, it := range m.Items(f.ID) {
+			c.places[place{paths[f.ID], it.Summary.Digest}]++
+			c.names[name{paths[f.ID], it.Summary.Identity()}]++
+		}
+	}
+	return c
+}
+
+// remember notes what the source holds now: everything it ever held may rightly be on the target.
+func (p *pair) remember() {
+	if p.past == nil {
+		p.past, p.names = map[place]int{}, map[name]int{}
+	}
+	now := contentOf(p.source)
+	for at, n := range now.places {
+		p.past[at] = max(p.past[at], n)
+	}
+	for at, n := range now.names {
+		p.names[at] = max(p.names[at], n)
+	}
+}
+
+// verdict is what is wrong after a run.
+type verdict struct {
+	Items       int `json:"items"`
+	Lost        int `json:"lost"`
+	Duplicated  int `json:"duplicated"`
+	Altered     int `json:"altered"`
+	Stuck       int `json:"stuck"`
+	Unexplained int `json:"unexplained"`
+	Skipped     int `json:"skipped"` // at the source, not on the target, with the reason in the report
+
+	notes []string
+}
+
+func (v *verdict) bad() bool { return v.Lost+v.Duplicated+v.Altered+v.Stuck+v.Unexplained > 0 }
+
+func (v *verdict) note(format string, a ...any) { v.notes = append(v.notes, fmt.Sprintf(format, a...)) }
+
+// check compares both sides of every mailbox, item by item, by content. The ledger is asked only for states and for why
+// items were skipped.
+func (u *run) check(ctx context.Context) (verdict, error) {
+	var v verdict
+	for _, p := range u.pairs {
+		id := migration.MailboxFor(p.source.Address, p.target.Address)
+		box, err := u.ledger.Mailbox(ctx, u.wave, id)
+		if err != nil {
+			return v, fmt.Errorf("read mailbox: %w", err)
+		}
+		if box.State != migration.Done {
+			v.Stuck++
+			v.note("mailbox %s ended as %s: %s", id, box.State, box.Problem)
+		}
+		skips, err := u.skips(ctx, id)
+		if err != nil {
+			return v, err
+		}
+		v.compare(p, skips)
+	}
+	return v, nil
+}
+
+// skips counts the items that the pipeline says it skipped, each once.
+func (u *run) skips(ctx context.Context, id migration.MailboxID) (int, error) {
+	seen := map[string]bool{}
+	for p, err := range u.ledger.ProblemsOf(ctx, u.wave, id) {
+		if err != nil {
+			return 0, fmt.Errorf("read problems: %w", err)
+		}
+		if slices.Contains([]mailbox.Reason{mailbox.Corrupt, mailbox.TooBig, mailbox.Refused}, mailbox.Reason(p.Reason)) {
+			seen[p.Folder+p.About] = true
+		}
+	}
+	return len(seen), nil
+}
+
+func (v *verdict) compare(p *pair, skips int) {
+	source, target := contentOf(p.source), contentOf(p.target)
+	missing := 0
+	for at, want := range source.names {
+		v.Items += want
+		if have := target.names[at]; have < want {
+			missing += want - have
+		}
+	}
+	v.Skipped += min(missing, skips)
+	if missing > skips {
+		v.Lost += missing - skips
+		v.note("%d items are not on the target, %d were skipped for a reason", missing, skips)
+	}
+	for at, have := range target.names {
+		if most := p.names[at]; most == 0 {
+			v.Unexplained += have
+			v.note("%d items in %s were never at the source", have, at.path)
+		} else if have > most {
+			v.Duplicated += have - most
+			v.note("%d items in %s are there %d times too often", most, at.path, have-most)
+		}
+	}
+	for at, have := range target.places {
+		if most := p.past[at]; have > most && v.Duplicated == 0 {
+			v.Altered += have - most
+			v.note("%d items in %s have a content that the source never had", have-most, at.path)
+		}
+	}
+}

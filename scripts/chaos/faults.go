@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/mailferry/mailferry/shared/blob"
+	"github.com/mailferry/mailferry/shared/bus"
+	"github.com/mailferry/mailferry/shared/ledger"
+	"github.com/mailferry/mailferry/shared/mailbox"
+)
+
+// Errors that faults make.
+var (
+	errKilled      = errors.New("the worker was killed")
+	errUnavailable = errors.New("the store is unavailable")
+	errLostAnswer  = errors.New("the answer was lost")
+)
+
+// kind is what a fault does at a point.
+type kind string
+
+// The kinds of faults at the points of a worker. Before and after say whether the operation was carried out.
+const (
+	killBefore  kind = "kill -9 before"
+	killAfter   kind = "kill -9 after"
+	lostAnswer  kind = "answer lost"
+	unavailable kind = "unavailable"
+	freeze      kind = "zombie"
+)
+
+// points are the operations of a worker that faults hit, with the kinds that make sense there.
+var points = map[string][]kind{
+	"ledger write": {killBefore, killAfter, lostAnswer, unavailable, freeze},
+	"ledger read":  {unavailable, freeze},
+	"import":       {killBefore, killAfter, freeze},
+	"send":         {killBefore, killAfter, lostAnswer, unavailable},
+	"staging":      {killBefore, killAfter, unavailable},
+	"manifest":     {killBefore, killAfter, unavailable, lostAnswer},
+	"answer":       {killBefore, lostAnswer},
+}
+
+// script says which occurrence of a point meets which fault. It follows from the seed alone, so that a seed replays its
+// faults.
+type script struct {
+	mu     sync.Mutex
+	at     map[string]map[int]kind
+	passed map[string]int
+	hits   map[string]int
+}
+
+// newScript spreads a few faults over the first occurrences of every point.
+func newScript(r *rand.Rand) *script {
+	s := &script{at: map[string]map[int]kind{}, passed: map[string]int{}, hits: map[string]int{}}
+	for _, p := range []string{"ledger write", "ledger read", "import", "send", "staging", "manifest", "answer"} {
+		s.at[p] = map[int]kind{}
+		reach := map[string]int{"ledger write": 40, "ledger read": 120, "import": 60, "send": 8, "staging": 4, "manifest": 3, "answer": 8}[p]
+		for range r.IntN(3) {
+			s.at[p][r.IntN(reach)] = points[p][r.IntN(len(points[p]))]
+		}
+	}
+	return s
+}
+
+// next says which fault the point's next occurrence meets, "" for none.
+func (s *script) next(point string) kind {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.passed[point]
+	s.passed[point]++
+	k := s.at[point][n]
+	if k != "" {
+		s.hits[string(k)+" "+point]++
+	}
+	return k
+}
+
+func (s *script) hit(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hits[name]++
+}
+
+// worker is one process that works on deliveries. Once dead, nothing it does reaches anything.
+type worker struct {
+	script *script
+	mu     sync.Mutex
+	dead   bool
+	frozen chan struct{} // closed when the worker stands still
+	thaw   chan struct{} // closed to let it go on
+}
+
+func newWorker(s *script) *worker {
+	return &worker{script: s, frozen: make(chan struct{}), thaw: make(chan struct{})}
+}
+
+func (w *worker) kill() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dead = true
+}
+
+func (w *worker) isDead() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.dead
+}
+
+// stand makes the worker a zombie, once: it stands still until it is let go.
+func (w *worker) stand() {
+	w.mu.Lock()
+	select {
+	case <-w.frozen:
+	default:
+		close(w.frozen)
+	}
+	w.mu.Unlock()
+	<-w.thaw
+}
+
+// do carries an operation out under the script's faults. unknown is what the operation returns when its answer is lost.
+func (w *worker) do(point string, unknown error, op func() error) error {
+	if w.isDead() {
+		return errKilled
+	}
+	k := w.script.next(point)
+	switch k {
+	case killBefore:
+		w.kill()
+		return errKilled
+	case unavailable:
+		return errUnavailable
+	case freeze:
+		w.stand()
+	}
+	if w.isDead() {
+		return errKilled
+	}
+	err := op()
+	switch k {
+	case killAfter:
+		w.kill()
+		return errKilled
+	case lostAnswer:
+		return unknown
+	}
+	if w.isDead() {
+		return errKilled
+	}
+	return err
+}
+
+// table is a ledger table as a worker sees it.
+type table struct {
+	w     *worker
+	inner ledger.Table
+}
+
+// repeated is what an SDK does when an answer is lost: the request is sent again, and what it meets is returned.
+func (t table) repeated(again func() error) error {
+	return t.w.do("ledger write", errLostAnswer, func() error { return again() })
+}
+
+func (t table) Insert(ctx context.Context, rows ...ledger.Row) error {
+	err := t.repeated(func() error { return t.inner.Insert(ctx, rows...) })
+	if errors.Is(err, errLostAnswer) {
+		return t.inner.Insert(ctx, rows...)
+	}
+	return err
+}
+
+func (t table) Replace(ctx context.Context, r ledger.Row) (out ledger.Row, err error) {
+	err = t.repeated(func() (err error) { out, err = t.inner.Replace(ctx, r); return err })
+	if errors.Is(err, errLostAnswer) {
+		return t.inner.Replace(ctx, r)
+	}
+	return out, err
+}
+
+func (t table) Delete(ctx context.Context, r ledger.Row) error {
+	err := t.repeated(func() error { return t.inner.Delete(ctx, r) })
+	if errors.Is(err, errLostAnswer) {
+		return t.inner.Delete(ctx, r)
+	}
+	return err
+}
+
+func (t table) Row(ctx context.Context, partition, key string) (out ledger.Row, err error) {
+	err = t.w.do("ledger read", errUnavailable, func() (err error) { out, err = t.inner.Row(ctx, partition, key); return err })
+	return out, err
+}
+
+func (t table) Rows(ctx context.Context, partition, prefix string) iter.Seq2[ledger.Row, error] {
+	return func(yield func(ledger.Row, error) bool) {
+		if err := t.w.do("ledger read", errUnavailable, func() error { return nil }); err != nil {
+			yield(ledger.Row{}, err)
+			return
+		}
+		t.inner.Rows(ctx, partition, prefix)(yield)
+	}
+}
+
+// store is a blob store as a worker sees it.
+type store struct {
+	w     *worker
+	point string
+	inner blob.Store
+}
+
+func (s store) Put(ctx context.Context, name string, r io.Reader) error {
+	return s.w.do(s.point, errLostAnswer, func() error { return s.inner.Put(ctx, name, r) })
+}
+
+func (s store) Open(ctx context.Context, name string, offset int64) (r io.ReadCloser, size int64, err error) {
+	if s.w.isDead() {
+		return nil, 0, errKilled
+	}
+	return s.inner.Open(ctx, name, offset)
+}
+
+func (s store) Delete(ctx context.Context, name string) error {
+	if s.w.isDead() {
+		return errKilled
+	}
+	return s.inner.Delete(ctx, name)
+}
+
+func (s store) Names(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	return s.inner.Names(ctx, prefix)
+}
+
+// postbox is the bus as a worker sees it.
+type postbox struct {
+	w     *worker
+	inner bus.Bus
+}
+
+func (b postbox) Send(ctx context.Context, letters ...bus.Letter) error {
+	return b.w.do("send", errLostAnswer, func() error { return b.inner.Send(ctx, letters...) })
+}
+
+// sources and targets open mailboxes as a worker sees them.
+type sources struct {
+	w     *worker
+	inner mailbox.Sources
+}
+
+func (s sources) Source(ctx context.Context, address string) (mailbox.Source, error) {
+	if s.w.isDead() {
+		return nil, errKilled
+	}
+	return s.inner.Source(ctx, address)
+}
+
+type targets struct {
+	w     *worker
+	inner mailbox.Targets
+}
+
+func (s targets) Target(ctx context.Context, address string) (mailbox.Target, error) {
+	if s.w.isDead() {
+		return nil, errKilled
+	}
+	t, err := s.inner.Target(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	return target{t, s.w}, nil
+}
+
+type target struct {
+	mailbox.Target
+	w *worker
+}
+
+func (t target) Import(ctx context.Context, f mailbox.FolderID, s mailbox.Stream) (id mailbox.ItemID, err error) {
+	err = t.w.do("import", mailbox.ErrUnknown, func() (err error) { id, err = t.Target.Import(ctx, f, s); return err })
+	return id, err
+}
+
+func (t target) Replace(ctx context.Context, f mailbox.FolderID, old mailbox.Item, s mailbox.Stream) (id mailbox.ItemID, err error) {
+	err = t.w.do("import", mailbox.ErrUnknown, func() (err error) { id, err = t.Target.Replace(ctx, f, old, s); return err })
+	return id, err
+}
+
+func (t target) CreateFolder(ctx context.Context, f mailbox.Folder) (out mailbox.Folder, err error) {
+	err = t.w.do("import", mailbox.ErrUnknown, func() (err error) { out, err = t.Target.CreateFolder(ctx, f); return err })
+	return out, err
+}
+
+// skewed is a clock that is wrong by a constant.
+type skewed struct {
+	clockwork.Clock
+	by time.Duration
+}
+
+func (c skewed) Now() time.Time                  { return c.Clock.Now().Add(c.by) }
+func (c skewed) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
+func (c skewed) Until(t time.Time) time.Duration { return t.Sub(c.Now()) }
+func (c skewed) String() string                  { return fmt.Sprintf("clock wrong by %s", c.by) }
