@@ -536,3 +536,11 @@ func (p *parser) field() (f field, err error) {
 	f.value, err = p.expr()
 	return f, err
 }
+
+// Text returns what a string without ${} says, and "" of any other expression.
+func Text(e Expr) string {
+	if s, ok := e.(str); ok && len(s.holes) == 0 {
+		return s.parts[0]
+	}
+	return ""
+}
