@@ -240,8 +240,8 @@ func (d *delivery) comeBack(box migration.Mailbox, cause error) error {
 	if t, ok := errors.AsType[*mailbox.Throttled](cause); ok {
 		return outcome.Snooze(t.Until, t.Error())
 	}
-	if at, ok := outcome.Snoozed(cause); ok {
-		return outcome.Snooze(at, cause.Error())
+	if _, ok := outcome.Snoozed(cause); ok {
+		return cause
 	}
 	for _, final := range []error{mailbox.ErrNoMailbox, mailbox.ErrAccess, mailbox.ErrQuota} {
 		if errors.Is(cause, final) {

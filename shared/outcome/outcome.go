@@ -12,7 +12,9 @@ type snooze struct {
 	why   string
 }
 
-func (s snooze) Error() string { return "come back at " + s.until.UTC().Format(time.RFC3339) + ": " + s.why }
+func (s snooze) Error() string {
+	return "come back at " + s.until.UTC().Format(time.RFC3339) + ": " + s.why
+}
 
 // Snooze asks for the same message again at a time, with its turn counted up. It is not a failure: throttled work and
 // spent budgets end so.

@@ -122,7 +122,8 @@ func (v *Verifier) merge(p mailbox.Pair, want, have []mailbox.Keyed, past histor
 }
 
 func (v *Verifier) missing(p mailbox.Pair, it mailbox.Keyed, past history, c *comparison) {
-	if past.of(p.Target.ID, it.Key).Skip != "" {
+	// What was gone when it was to be copied and is listed now has come back or was moved: it is missing.
+	if why := past.of(p.Target.ID, it.Key).Skip; why != "" && why != mailbox.Gone {
 		c.counts.Skipped++
 		return
 	}

@@ -26,9 +26,12 @@ func TestADeployedHandler(t *testing.T) {
 			if err := h.Fire(t.Context(), "wake"); err != nil {
 				t.Error(err)
 			}
-			p.send("copy", letter("1", "a", "fine"), letter("2", "b", "panic"), letter("3", "c", "crash"))
-			eventually(t, "completed", func() bool { return p.server.Counts("copy") == servicebustest.Counts{} })
+			done := func() bool { return p.server.Counts("copy") == servicebustest.Counts{} }
+			p.send("copy", letter("1", "a", "fine"), letter("2", "b", "panic"))
+			eventually(t, "completed", done)
 			s.log.await(t, `\"outcome\":\"panic\"`, 1)
+			p.send("copy", letter("3", "c", "crash"))
+			eventually(t, "completed", done)
 			s.log.await(t, "exited with code 3 (0x3)", 1)
 			s.log.await(t, `\"id\":\"3\",\"session\":\"c\",\"delivery\":2`, 1)
 
