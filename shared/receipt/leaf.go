@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -147,7 +148,7 @@ func strict(b []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		return &jsonError{offset(d, err), err}
+		return &jsonError{offset(b, err), err}
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return &jsonError{d.InputOffset(), errors.New("more after the end")}
@@ -155,24 +156,38 @@ func strict(b []byte, v any) error {
 	return nil
 }
 
-// jsonError is an error of encoding/json with the byte it is about.
+// jsonError is an error of encoding/json with the byte it is about, -1 when that is not known.
 type jsonError struct {
 	at  int64
 	err error
 }
 
 func (e *jsonError) Error() string {
-	return fmt.Sprintf("byte %d: %s", e.at, strings.TrimPrefix(e.err.Error(), "json: "))
+	if e.at < 0 {
+		return e.what()
+	}
+	return fmt.Sprintf("byte %d: %s", e.at, e.what())
 }
+
+func (e *jsonError) what() string { return strings.TrimPrefix(e.err.Error(), "json: ") }
 
 func (e *jsonError) Unwrap() error { return e.err }
 
-func offset(d *json.Decoder, err error) int64 {
+func offset(b []byte, err error) int64 {
 	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return s.Offset
 	}
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return t.Offset
 	}
-	return d.InputOffset()
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return int64(len(b))
+	}
+	// All other errors have no place, but quote what they are about: a field's name, a hash, a key, a time.
+	_, after, _ := strings.Cut(err.Error(), `"`)
+	quoted, err := strconv.QuotedPrefix(`"` + after)
+	if err != nil {
+		return -1
+	}
+	return int64(bytes.Index(b, []byte(quoted)))
 }

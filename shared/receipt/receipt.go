@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/mailferry/mailferry/shared/mailbox"
@@ -111,12 +110,7 @@ func Decode(b []byte) (Receipt, error) {
 			"type %q version %d, this version of Mailferry reads %q version %d", head.Type, head.Version, Type, Version)}
 	}
 	if err := strict(b, &r); err != nil {
-		f := &Fault{File: InReceipt, What: err.Error(), Err: err}
-		if j, ok := errors.AsType[*jsonError](err); ok {
-			f.Line = 1 + bytes.Count(b[:min(int(j.at), len(b))], []byte("\n"))
-			f.What = strings.TrimPrefix(j.err.Error(), "json: ")
-		}
-		return r, f
+		return r, notRead(b, err)
 	}
 	if field, what := r.wrong(); field != "" {
 		return r, &Fault{File: InReceipt, Line: lineOf(b, field), What: field + ": " + what}
@@ -124,13 +118,23 @@ func Decode(b []byte) (Receipt, error) {
 	return r, nil
 }
 
-// lineOf is the line where a field first stands. A name inside a text has its quotes escaped and is not found.
-func lineOf(b []byte, field string) int {
-	at := bytes.Index(b, []byte(`"`+field+`":`))
-	if at < 0 {
-		return 0
+func notRead(b []byte, err error) *Fault {
+	f := &Fault{File: InReceipt, Line: lineOf(b, "signature"), What: err.Error(), Err: err}
+	if j, ok := errors.AsType[*jsonError](err); ok {
+		f.What = j.what()
+		if j.at >= 0 {
+			f.Line = lineAt(b, int(j.at))
+		}
 	}
-	return 1 + bytes.Count(b[:at], []byte("\n"))
+	return f
+}
+
+func lineAt(b []byte, at int) int { return 1 + bytes.Count(b[:min(at, len(b))], []byte("\n")) }
+
+// lineOf is the line where a field first stands, 1 when there is none. The case of its name is that of encoding/json:
+// any. A name inside a text has its quotes escaped and is not found.
+func lineOf(b []byte, field string) int {
+	return lineAt(b, max(0, bytes.Index(bytes.ToLower(b), []byte(`"`+field+`":`))))
 }
 
 // wrong names a field that cannot be, and says why.

@@ -22,12 +22,11 @@ func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
 // UnmarshalText reads what String writes and nothing else.
 func (h *Hash) UnmarshalText(b []byte) error {
-	if len(b) != 2*len(h) || strings.ToLower(string(b)) != string(b) {
-		return fmt.Errorf("hash: want %d lower-case hexadecimal digits", 2*len(h))
+	sum, err := hex.DecodeString(string(b))
+	if err != nil || len(sum) != len(h) || strings.ToLower(string(b)) != string(b) {
+		return fmt.Errorf("hash %.80q: want %d lower-case hexadecimal digits", b, 2*len(h))
 	}
-	if _, err := hex.Decode(h[:], b); err != nil {
-		return fmt.Errorf("hash: want %d lower-case hexadecimal digits", 2*len(h))
-	}
+	copy(h[:], sum)
 	return nil
 }
 

@@ -89,4 +89,3 @@ func (r Receipt) checkSignature(file []byte, trusted []ed25519.PublicKey) error 
 	}
 	return nil
 }
-
