@@ -142,7 +142,7 @@ func TestAgreement(t *testing.T) {
 func TestChecksFind(t *testing.T) {
 	t.Parallel()
 	files := repository(t)
-	for _, c := range checks() {
+	for _, c := range append(checks(), telemetryChecks()...) {
 		for _, b := range c.breaks {
 			t.Run(c.name+"/"+b.want, func(t *testing.T) {
 				t.Parallel()
