@@ -304,9 +304,7 @@ func TestLimitsOfTheFront(t *testing.T) {
 	answer := make(chan answered, 1)
 	go func() { answer <- do(t, "GET", h.URL()+"/api/slow", nil) }()
 	<-entered
-	if err := clock.BlockUntilContext(t.Context(), 2); err != nil {
-		t.Fatal(err)
-	}
+	waits(t, clock, 2)
 	clock.Advance(230 * time.Second)
 	if got := <-answer; got.code != 504 {
 		t.Errorf("after 230 s: %d", got.code)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -207,12 +208,17 @@ func (s *stage) direct(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(s.play(r.Context(), c))
 }
 
-// calls returns the invocations seen so far.
-func (s *stage) calls() []cue {
+// told returns everything that handlers have told so far.
+func (s *stage) told() []cue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return slices.Clone(s.cues)
+}
+
+// calls returns the invocations seen so far.
+func (s *stage) calls() []cue {
 	var calls []cue
-	for _, c := range s.cues {
+	for _, c := range s.told() {
 		if c.Method != "" {
 			calls = append(calls, c)
 		}

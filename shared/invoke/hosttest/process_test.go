@@ -15,6 +15,16 @@ const tick = `{"bindings":[{"name":"tick","type":"timerTrigger","direction":"in"
 
 func always(a act) func(context.Context, cue) act { return func(context.Context, cue) act { return a } }
 
+// waits waits until as many wait for the clock.
+func waits(t *testing.T, clock *clockwork.FakeClock, waiters int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := clock.BlockUntilContext(ctx, waiters); err != nil {
+		t.Fatalf("%d never waited for the clock", waiters)
+	}
+}
+
 func TestAProcessSeesTheSettingsAndNothingElse(t *testing.T) {
 	t.Parallel()
 	host := `{"version":"2.0","customHandler":{"description":{"defaultExecutablePath":"HANDLER","arguments":["--a","%COLOUR%","%NONE%"]}}}`
@@ -28,7 +38,7 @@ func TestAProcessSeesTheSettingsAndNothingElse(t *testing.T) {
 	if p[0].PeakRSS < 1<<20 {
 		t.Errorf("peak memory %d", p[0].PeakRSS)
 	}
-	c := s.cues[0]
+	c := s.told()[0]
 	if c.Dir != s.root || !slices.Equal(c.Args, []string{"--a", "green"}) {
 		t.Errorf("started in %s with %q", c.Dir, c.Args)
 	}
@@ -188,9 +198,7 @@ func TestAProcessThatIsNotReadyInTime(t *testing.T) {
 	for i := range 3 {
 		s.log.await(t, "Starting worker process", i+1)
 		// the timer of the function waits as well
-		if err := clock.BlockUntilContext(t.Context(), 2); err != nil {
-			t.Fatal(err)
-		}
+		waits(t, clock, 2)
 		clock.Advance(30 * time.Second)
 	}
 	<-h.Done()
@@ -209,15 +217,9 @@ func TestAnExecutableThatCannotStart(t *testing.T) {
 	fired := make(chan error, 1)
 	go func() { fired <- h.Fire(t.Context(), "wake") }()
 	s.log.await(t, "Executing 'Functions.wake'", 1)
-	if err := clock.BlockUntilContext(t.Context(), 3); err != nil { // the timer, the wait, the function's timeout
-		t.Fatal(err)
-	}
+	waits(t, clock, 3) // the timer, the wait, the function's timeout
 	clock.Advance(119 * time.Second)
-	select {
-	case err := <-fired:
-		t.Fatalf("gave up early: %v", err)
-	default:
-	}
+	waits(t, clock, 3) // still
 	clock.Advance(time.Second)
 	if err := <-fired; !errors.Is(err, ErrNoStart) {
 		t.Errorf("fire: %v", err)

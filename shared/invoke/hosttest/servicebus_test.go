@@ -529,7 +529,7 @@ func TestInstancesFollowTheQueue(t *testing.T) {
 	s := newStage(t, plainHost, map[string]string{"copyshard": busFunction("copy", true, "binary"), "wake": tick}, through(g.mux("copyshard")))
 	s.env["Bus"], s.env["AzureFunctionsJobHost__extensions__serviceBus__maxConcurrentSessions"] = p.server.ConnectionString(), "2"
 	var mu sync.Mutex
-	load := 5
+	load := 50
 	h := s.ready(func(c *Config) {
 		c.Clock, c.MaxInstances = clock, 3
 		c.Counts = func(queue string) int {

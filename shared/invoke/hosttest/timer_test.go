@@ -3,6 +3,9 @@ package hosttest
 import (
 	"context"
 	"encoding/json"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,9 +122,7 @@ func TestATimerKeepsItsSchedule(t *testing.T) {
 	h := s.ready(func(c *Config) { c.Clock, c.Statuses = clock, statuses })
 	advance := func(d time.Duration, waiters int) {
 		t.Helper()
-		if err := clock.BlockUntilContext(t.Context(), waiters); err != nil {
-			t.Fatal(err)
-		}
+		waits(t, clock, waiters)
 		clock.Advance(d)
 	}
 	advance(3*time.Minute, 1) // 10:05
@@ -143,9 +144,7 @@ func TestATimerKeepsItsSchedule(t *testing.T) {
 	if got := tickOf(t, s.calls()[2]); got.IsPastDue || got.ScheduleStatus.Next != "2026-11-02T10:15:00+00:00" || got.ScheduleStatus.Last != "2026-11-02T10:10:00+00:00" {
 		t.Errorf("third %+v", got.ScheduleStatus)
 	}
-	if err := clock.BlockUntilContext(t.Context(), 1); err != nil {
-		t.Fatal(err)
-	}
+	waits(t, clock, 1)
 	_ = h.Close()
 
 	clock.Advance(20 * time.Minute) // 10:42, with 10:25 and more missed
@@ -188,6 +187,50 @@ func TestAFrequentTimerIsNotMonitored(t *testing.T) {
 	}
 	if err := h.Fire(t.Context(), "sleep"); err == nil {
 		t.Error("fired a timer that is not there")
+	}
+}
+
+func TestRunsOfATimerDoNotOverlap(t *testing.T) {
+	t.Parallel()
+	var running, most atomic.Int32
+	s := newStage(t, plainHost, map[string]string{"wake": tick}, func(_ context.Context, c cue) act {
+		if c.Method != "" {
+			n := running.Add(1)
+			most.Store(max(n, most.Load()))
+			defer running.Add(-1)
+			for range 1000 {
+				runtime.Gosched()
+			}
+		}
+		return ok()
+	})
+	h := s.ready()
+	var fires sync.WaitGroup
+	for range 20 {
+		fires.Go(func() {
+			if err := h.Fire(t.Context(), "wake"); err != nil {
+				t.Error(err)
+			}
+		})
+		fires.Go(func() { h.groups[0].instances[0].timer.fire(false, false) })
+	}
+	fires.Wait()
+	if most.Load() != 1 || len(s.calls()) != 40 {
+		t.Errorf("%d at once, %d calls", most.Load(), len(s.calls()))
+	}
+}
+
+func TestARunThatComesEarlyCountsAsOnTime(t *testing.T) {
+	t.Parallel()
+	clock := clockwork.NewFakeClockAt(time.Date(2026, 11, 2, 10, 4, 59, 900e6, time.UTC))
+	s := newStage(t, plainHost, map[string]string{"wake": everyFive}, always(ok()))
+	s.env["WHEN"] = "0 */5 * * * *"
+	statuses := &MemoryStatuses{}
+	h := s.ready(func(c *Config) { c.Clock, c.Statuses = clock, statuses })
+	h.groups[0].instances[0].timer.fire(false, false)
+	got, _, _ := statuses.Load("wake")
+	if due := time.Date(2026, 11, 2, 10, 5, 0, 0, time.UTC); !got.Last.Equal(due) || !got.Next.Equal(due.Add(5*time.Minute)) {
+		t.Errorf("status %+v", got)
 	}
 }
 
