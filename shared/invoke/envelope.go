@@ -33,10 +33,12 @@ type Message struct {
 	Trace string // W3C traceparent of this invocation, empty when the host traces nothing
 }
 
-// Tick is what a timerTrigger delivers.
+// Tick is what a timerTrigger delivers. Both times are zero when the schedule is not monitored, which is so when
+// it occurs more than once a minute.
 type Tick struct {
-	PastDue    bool      // this run makes up for one that was missed
-	Last, Next time.Time // UTC; Last is zero before the first run, both when the schedule is not monitored
+	PastDue bool      // this run makes up for one that was missed while no host ran
+	Last    time.Time // UTC, the run before this one; zero at the first
+	Next    time.Time // UTC, when this run was due: the host reckons the one after it only when this one has ended
 }
 
 // envelope is the body of an invocation.
