@@ -157,7 +157,7 @@ func (v vocabulary) add(msg string, keys []string) {
 
 var (
 	comparison = regexp.MustCompile(`\bd\.(\w+) (?:==|!=|in|has) (\([^)]*\)|'[^']*')`)
-	property   = regexp.MustCompile(`\bd\.(\w+)`)
+	property   = regexp.MustCompile(`\bd(?:\.|\[')(\w+)`)
 	quoted     = regexp.MustCompile(`'([^']*)'`)
 )
 

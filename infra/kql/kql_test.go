@@ -30,6 +30,7 @@ func TestRun(t *testing.T) {
 		{"count of nothing", "traces | where message == 'z' | summarize n = count() | where n == 0", "n=0"},
 		{"by of nothing", "traces | where message == 'z' | summarize count() by message", ""},
 		{"where and property", "traces | extend d = parse_json(message) | where d.msg == 'a' and d.n > 5 | project box = tostring(d.box)", "box=y"},
+		{"quoted property", "traces | extend d = parse_json(message) | where d['msg'] == 'b' | project n = d['n']", "n=1"},
 		{"in", "traces | extend d = parse_json(message) | where d.msg in ('b', 'c') | project n = tolong(d.n)", "n=1"},
 		{"sum by bin", "traces | extend d = parse_json(message) | summarize n = sum(tolong(d.n)) by bin(timestamp, 5m) | order by timestamp asc | project n",
 			"n=12; n=1; n=0"},

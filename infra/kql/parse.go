@@ -270,12 +270,26 @@ func (p *parser) unary() (*node, error) {
 		return &node{op: "-", args: []*node{{op: "value", value: int64(0)}, x}}, err
 	}
 	x, err := p.primary()
-	for err == nil && p.eat(".") {
+	for err == nil && (p.peek().s == "." || p.peek().s == "[") && p.peek().kind == "mark" {
 		var n string
-		n, err = p.word()
+		n, err = p.property()
 		x = &node{op: ".", name: n, args: []*node{x}}
 	}
 	return x, err
+}
+
+// property reads .name or ['name'], which words of the language need.
+func (p *parser) property() (string, error) {
+	if p.eat(".") {
+		return p.word()
+	}
+	p.at++
+	t := p.peek()
+	if t.kind != "text" {
+		return "", fmt.Errorf("want a quoted name, found %s", t.s)
+	}
+	p.at++
+	return unquoted(t.s), p.want("]")
 }
 
 func (p *parser) primary() (*node, error) {
