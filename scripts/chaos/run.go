@@ -203,7 +203,7 @@ func (u *run) migrate(ctx context.Context) error {
 func (u *run) again(ctx context.Context, p *pipeline.Pipeline, l submitter.Line) error {
 	_, err := p.Submitter.Submit(ctx, submitter.Batch{Mailboxes: []submitter.Line{l}})
 	if _, refused := errors.AsType[*submitter.BatchError](err); !refused {
-		return fmt.Errorf("a mailbox was submitted in two waves: %v", err)
+		return fmt.Errorf("a mailbox was submitted in two waves: %w", err)
 	}
 	u.script.hit("two waves with one mailbox")
 	return nil

@@ -2,16 +2,16 @@ package model
 
 import "slices"
 
-// Bounds of the model. What a search explores within them is set by its bounds value.
+// How much a state has room for. How much of it a search uses is set by its bounds.
 const (
 	maxItems   = 2
-	maxPlans   = 3 // plans and passes
+	maxPasses  = 3 // and as many plans
 	maxWorkers = 3
 	maxTurns   = 8
 	maxOrphans = 6
 )
 
-// The states of the mailbox, the phases of a group, the queues: the words of migration and ledger.
+// The states of the mailbox.
 const (
 	planning uint8 = iota
 	copying
@@ -21,6 +21,7 @@ const (
 	failed
 )
 
+// The phases of a group.
 const (
 	absent uint8 = iota
 	importing
@@ -29,106 +30,179 @@ const (
 	copied
 )
 
+// The queues.
 const (
 	planQueue uint8 = iota
 	copyQueue
 	verifyQueue
 )
 
-// items is a set of items.
-type items uint8
+// set is a set of items, or of plans.
+type set uint8
 
-func (s items) has(i int) bool { return s>>i&1 == 1 }
-func (s items) with(i int) items {
-	return s | 1<<i
-}
+func (s set) has(i int) bool { return s>>i&1 == 1 }
 
-// box is the mailbox's row.
+// box is the mailbox's row. Passes and plans count from 0.
 type box struct {
-	state uint8
-	pass  uint8 // from 0
-	epoch uint8
-	plans uint8 // how many were made
-	of    [maxPlans]struct {
+	state, pass, epoch, plans uint8
+	of                        [maxPasses]struct { // the plans made
 		pass  uint8
-		items items
+		items set
 	}
 }
 
-// current says whether a plan still counts, as copier and verifier ask before they begin.
-func (b *box) current(plan uint8) bool {
-	return b.plans == plan+1 && b.of[plan].pass == b.pass
-}
+// current says whether a plan is the one under way.
+func (b *box) current(plan uint8) bool { return b.plans == plan+1 && b.of[plan].pass == b.pass }
 
-// group is a row of the group table: the one group of a plan. ETags are not modelled: each worker knows whether the row
-// is still as it read or wrote it.
+// group is the row of a plan's one group. There are no ETags: who reads or writes a row knows from then on whether it
+// is still the same.
 type group struct {
 	phase   uint8
 	ripe    bool // Doubt has passed since Since
-	results items
+	results set
 }
 
-// flight is an import on its way: from the question whether the group is ours to the answer, or until it is carried out
-// or never. older says for which groups the present Since is younger than the import: they cannot get ripe before it ends.
+// flight is one import, from the question whether the group is ours until it is carried out or lost for ever. It is in
+// the way of every group whose Since is younger: Doubt is longer than any import takes.
 type flight struct {
-	item  uint8 // plus one; 0 is none
-	older uint8
-	there bool // carried out; the answer is on its way
+	item  uint8 // from 1; 0 is no import
+	delay set   // plans whose group cannot become ripe before this import has ended
+	there bool  // carried out; the answer is on its way
 }
 
-// letters is a set of messages of one step, by turn; those of the plan queue also by epoch.
-type letters uint16
+// post is the messages of one step, each a bit by its turn and in the plan queue its epoch: which are in the queue,
+// which of these are not due yet, and which were sent at any time (for duplicate detection).
+type post struct{ queued, early, sent uint16 }
 
-// post is the messages of one step: those that are there for delivery, which of these are not due yet, and those that
-// were ever sent, for duplicate detection.
-type post struct{ free, early, seen letters }
-
-// worker is one delivery. A zombie is one whose message is not locked any more.
+// worker is one delivery; pc 0 is none. One that is at work without its message's lock is a zombie.
 type worker struct {
-	pc     uint8
-	queue  uint8
-	step   uint8 // the message's plan, or in the plan queue its pass
-	turn   uint8
-	locked bool
-	holds  bool // the group is as it read or wrote it last
-	repeat bool // a ledger write was carried out, its answer was lost, and the client sends it again
-	settle bool // look the items up first
-	wait   bool // send the message again for when the group is ripe
-	doubt  bool // an import's answer was lost
-	cause  uint8
-	epoch  uint8
-	plan   uint8 // planner: how many plans there were, later the plan to send
-	items  items // copier: those with a result; planner and verifier: those missing on the target
-	flight [maxItems]flight
+	pc, queue, step, turn uint8 // step: the message's plan, or its pass in the plan queue
+	locked                bool
+	holds                 bool  // the group is as this worker read or wrote it last
+	repeat, same          bool  // a write was carried out and is sent again as its answer was lost; the row is as it left it
+	settle                bool  // copier: look the items up first
+	doubt                 bool  // copier: an import's answer was lost
+	cause                 uint8 // copier: why no further item is begun
+	wait                  bool  // come back when the group is ripe
+	plan, epoch           uint8 // planner: how many plans it has seen, then the plan to send; verifier: the mailbox's epoch
+	items                 set   // copier: those that have a result; planner and verifier: those missing on the target
+	flights               [maxItems]flight
 }
 
-// late is a ledger write whose writer saw an error although the request is still on its way.
+// late is a write to the ledger whose writer saw an error while the request was still on its way.
 type late struct {
-	kind  uint8 // 0 none, 1 the group of plan, 2 the mailbox
+	kind  uint8 // 0: none
 	plan  uint8
-	holds bool // the row is still as the request expects it
+	same  bool // the row is as the request expects it
 	group group
 	box   box
 }
 
-// state is everything. It holds no pointers, so that equal states are the same state.
+const (
+	lateGroup uint8 = iota + 1
+	lateBox
+)
+
+// state is everything there is. It has no pointers: equal states are one state.
 type state struct {
 	box     box
-	groups  [maxPlans]group
+	groups  [maxPasses]group
 	target  [maxItems]uint8 // how often each item is there
-	post    [3][maxPlans]post
+	post    [3][maxPasses]post
 	workers [maxWorkers]worker
-	orphans [maxOrphans]flight // imports that nobody waits for any more
+	orphans [maxOrphans]flight // imports whose worker does not wait for them any more
 	late    late
-	faults  uint8 // how many may still happen
+	faults  uint8 // how many more may happen
 }
 
-// canonical makes states the same that differ only in which worker is which.
+// missing lists the target: the items that are not there.
+func (s *state) missing() set {
+	var m set
+	for i, n := range s.target {
+		if n == 0 {
+			m |= 1 << i
+		}
+	}
+	return m
+}
+
+// putGroup writes a group's row for by, nil for nobody who would know.
+func (s *state) putGroup(plan uint8, g group, by *worker) {
+	s.groups[plan] = g
+	if g.phase == settling {
+		s.since(plan)
+	}
+	for k := range s.workers {
+		if w := &s.workers[k]; w != by && w.row() == plan {
+			w.holds, w.same = false, w.same && w.changesBox()
+		}
+	}
+	if s.late.kind == lateGroup && s.late.plan == plan {
+		s.late.same = false
+	}
+	if by != nil {
+		by.holds, by.same = true, true
+	}
+}
+
+// since makes the imports on their way delay a group whose Since is now.
+func (s *state) since(plan uint8) {
+	for k := range s.workers {
+		for i := range s.workers[k].flights {
+			s.workers[k].flights[i].delays(plan)
+		}
+	}
+	for k := range s.orphans {
+		s.orphans[k].delays(plan)
+	}
+}
+
+func (f *flight) delays(plan uint8) {
+	if f.item != 0 && !f.there {
+		f.delay |= 1 << plan
+	}
+}
+
+// putBox writes the mailbox's row.
+func (s *state) putBox(b box, by *worker) {
+	s.box = b
+	for k := range s.workers {
+		if w := &s.workers[k]; w != by && w.changesBox() {
+			w.same = false
+		}
+	}
+	if s.late.kind == lateBox {
+		s.late.same = false
+	}
+	if by != nil {
+		by.same = true
+	}
+}
+
+// orphan leaves an import to itself.
+func (s *state) orphan(f *flight) {
+	if !f.there && f.item != 0 {
+		at := slices.IndexFunc(s.orphans[:], func(o flight) bool { return o.item == 0 })
+		s.orphans[at] = *f
+	}
+	*f = flight{}
+}
+
+// canonical makes states equal that differ only in which worker or import is which.
 func (s *state) canonical() {
-	slices.SortFunc(s.workers[:], compareWorkers)
-	slices.SortFunc(s.orphans[:], compareFlights)
+	slices.SortFunc(s.workers[:], func(a, b worker) int { return a.rank() - b.rank() })
+	slices.SortFunc(s.orphans[:], func(a, b flight) int { return a.rank() - b.rank() })
 }
 
-func compareFlights(a, b flight) int {
-	return int(a.item)<<8 + int(a.older) - int(b.item)<<8 - int(b.older)
+func (f *flight) rank() int { return int(f.item)<<8 | int(f.delay) }
+
+func (w *worker) rank() int {
+	r := int(w.pc)<<16 | int(w.step)<<12 | int(w.turn)<<4
+	for _, b := range []bool{w.locked, w.holds, w.same, w.doubt} {
+		r <<= 1
+		if b {
+			r |= 1
+		}
+	}
+	return r<<16 | w.flights[0].rank()<<4 ^ w.flights[1].rank()
 }

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -173,8 +174,8 @@ func ours(verb string, err error) error {
 	if code == http.StatusAccepted {
 		code = 0
 		for _, m := range innerStatus.FindAllStringSubmatch(err.Error(), -1) {
-			if m[1] >= "400" {
-				fmt.Sscan(m[1], &code)
+			if n, err := strconv.Atoi(m[1]); err == nil && n >= 400 {
+				code = n
 			}
 		}
 	}

@@ -545,9 +545,9 @@ func TestExportEndsWithItsContext(t *testing.T) {
 	for _, it := range items {
 		ids = append(ids, mailbox.ItemID(ewstest.ItemID(s.store, it)))
 	}
-	err := m.Export(ctx, ids, func(i int, r io.Reader, err error) error {
+	err := m.Export(ctx, ids, func(i int, r io.Reader, _ error) error {
 		cancel()
-		_, err = io.Copy(io.Discard, r)
+		_, err := io.Copy(io.Discard, r)
 		if !errors.Is(err, context.Canceled) || errors.Is(err, mailbox.ErrUnavailable) {
 			t.Errorf("item %d: %v", i, err)
 		}

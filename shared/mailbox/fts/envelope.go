@@ -193,7 +193,7 @@ func (e *envelope) cut(format string, args ...any) error {
 func (e *envelope) broken(format string, args ...any) error {
 	const far = 1 << 20 // a mark further away than many chunks has nothing to do with this damage
 	at, reason := e.offset, fmt.Sprintf(format, args...)
-	io.CopyN(io.Discard, e.src, far)
+	_, _ = io.CopyN(io.Discard, e.src, far) // the damage is reported, whatever the reader says
 	return &FormatError{Offset: at, Reason: e.marked(reason), Cut: e.tail.marked()}
 }
 

@@ -197,11 +197,3 @@ func silent(t *testing.T, err error) {
 		}
 	}
 }
-
-func jsonText(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return string(b)
-}

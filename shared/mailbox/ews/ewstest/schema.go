@@ -162,12 +162,6 @@ type violation struct {
 
 func (v *violation) Error() string { return v.text }
 
-// knows says whether there is an operation of that name.
-func (s schema) knows(operation string) bool {
-	_, ok := s[operation]
-	return ok
-}
-
 // check validates an operation and everything below it.
 func (s schema) check(op *element) *violation { return s.walk(op, nil, op.name.Local) }
 

@@ -255,8 +255,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	path := strings.ToLower(r.URL.Path)
-	switch {
-	case path == "/ews/exchange.asmx", path == "/ews/services.wsdl", path == "/autodiscover/autodiscover.xml":
+	switch path {
+	case "/ews/exchange.asmx", "/ews/services.wsdl", "/autodiscover/autodiscover.xml":
 	default:
 		http.NotFound(w, r)
 		return

@@ -42,7 +42,8 @@ type Tree struct {
 func (t *Tree) Mails() iter.Seq2[Mail, error] {
 	t.PassedOver = nil
 	return func(yield func(Mail, error) bool) {
-		filepath.WalkDir(t.Dir, func(path string, e fs.DirEntry, err error) error {
+		// Every error is yielded; what is returned only ends the walk.
+		_ = filepath.WalkDir(t.Dir, func(path string, e fs.DirEntry, err error) error {
 			if err != nil {
 				return more(yield(Mail{}, fmt.Errorf("read folder: %w", err)))
 			}

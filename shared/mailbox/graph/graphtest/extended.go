@@ -166,7 +166,7 @@ func (p propID) texts(v any) ([]string, bool) {
 		out = append(out, t)
 		return ok
 	}
-	ok := true
+	var ok bool
 	switch v := v.(type) {
 	case []string:
 		ok = all(v, each)

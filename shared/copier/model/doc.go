@@ -1,0 +1,2 @@
+// Package model is the shard protocol as a state machine.
+package model
