@@ -23,6 +23,7 @@ import (
 	"github.com/mailferry/mailferry/shared/blob/azure"
 	"github.com/mailferry/mailferry/shared/bus/servicebus"
 	"github.com/mailferry/mailferry/shared/config"
+	"github.com/mailferry/mailferry/shared/fleet"
 	"github.com/mailferry/mailferry/shared/invoke"
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/ledger/tables"
@@ -78,11 +79,12 @@ func assemble(c config.Config, log *slog.Logger) (*pipeline.Pipeline, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open target: %w", err)
 	}
-	n := pipeline.Needs{Sources: source, Targets: target, Clock: clock, Log: log, NewID: newID,
+	n := pipeline.Needs{Targets: target, Clock: clock, Log: log, NewID: newID,
 		Depth: verifier.Depth(c.Verify), Memory: c.Memory, Budget: c.Budget, Doubt: c.Doubt}
 	if err := stores(&n, c, cred); err != nil {
 		return nil, err
 	}
+	n.Sources = &fleet.Sources{Accounts: source, Ledger: n.Ledger, Clock: clock, Log: log}
 	return pipeline.New(n), nil
 }
 

@@ -142,9 +142,12 @@ func (c *Client) open(ctx context.Context, address string) (*Source, error) {
 	return s, nil
 }
 
-// Fence is the fence of the account that serves a mailbox: it is up while Exchange wants no requests of the account.
-// Raise it to pass on what another instance was told.
-func (c *Client) Fence(address string) *pace.Fence { return &c.account(address).fence }
+// Account says which account serves a mailbox, by a name that does not tell the user, and returns its fence: that is up
+// while Exchange wants no requests of the account. Raise it to pass on what another instance was told.
+func (c *Client) Account(address string) (name string, fence *pace.Fence) {
+	a := c.account(address)
+	return "ews-" + mailbox.Fingerprint(a.Domain, a.User), &a.fence
+}
 
 // account picks by rendezvous hashing: the account with the highest hash together with the address, so that adding
 // one moves only the mailboxes that it takes.

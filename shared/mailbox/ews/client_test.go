@@ -14,6 +14,7 @@ import (
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/mailbox/ews"
 	"github.com/mailferry/mailferry/shared/mailbox/ews/login"
+	"github.com/mailferry/mailferry/shared/pace"
 )
 
 var (
@@ -250,7 +251,7 @@ func TestBusyAccountHoldsAllItsMailboxesBack(t *testing.T) {
 			if len(x.requests) != sent {
 				t.Fatal("the other mailbox sent a request, which prolongs the back-off")
 			}
-			if at, _ := c.Fence("two@corp.test").Until(); !at.Equal(until) {
+			if _, f := c.Account("two@corp.test"); !up(f).Equal(until) {
 				t.Errorf("the fence is up until %s", at)
 			}
 			x.on("FindFolder", view("FindFolder", "Folders", 10, func(int) []string { return nil }))
@@ -315,7 +316,7 @@ func TestMailboxesAreSpreadOverTheAccounts(t *testing.T) {
 		out := map[string]string{}
 		for i := range 300 {
 			address := fmt.Sprintf("user%d@corp.test", i)
-			f := c.Fence(address)
+			_, f := c.Account(address)
 			if _, by := f.Until(); by == "" {
 				f.Raise(x.clock.Now(), address)
 			}
@@ -362,4 +363,9 @@ func TestServerThatIsDown(t *testing.T) {
 	if !errors.Is(err, mailbox.ErrUnavailable) {
 		t.Fatalf("got %v", err)
 	}
+}
+
+func up(f *pace.Fence) time.Time {
+	t, _ := f.Until()
+	return t
 }
