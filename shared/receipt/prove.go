@@ -78,19 +78,21 @@ func (f *finding) subtree(first int, hashes []Hash) {
 	}
 }
 
-// CheckProof says whether the proof's item is in the receipt, which [Verify] or its signature has checked: nil if it is.
-func CheckProof(r Receipt, p Proof) error {
+// CheckProof shows that the proof's item is in the receipt, which [Verify] or [Open] has checked: it returns the steps
+// that lead from the item's leaf hash to the receipt's root, or an error when they lead elsewhere.
+func CheckProof(r Receipt, p Proof) ([]Step, error) {
 	if p.Size != r.Tree.Leaves || p.Index < 0 || p.Index >= p.Size {
-		return fmt.Errorf("proof: item %d of %d, the receipt has %d", p.Index, p.Size, r.Tree.Leaves)
+		return nil, fmt.Errorf("proof: item %d of %d, the receipt has %d", p.Index, p.Size, r.Tree.Leaves)
 	}
 	_, h, err := p.Leaf.encode()
 	if err != nil {
-		return fmt.Errorf("proof: leaf: %w", err)
+		return nil, fmt.Errorf("proof: leaf: %w", err)
 	}
-	if root, ok := climb(h, p); !ok || root != r.Tree.Root {
-		return errors.New("proof: the path does not lead from the item to the receipt's root")
+	steps, root, ok := climb(h, p)
+	if !ok || root != r.Tree.Root {
+		return nil, errors.New("proof: the path does not lead from the item to the receipt's root")
 	}
-	return nil
+	return steps, nil
 }
 
 // DecodeProof reads a proof as JSON.

@@ -29,7 +29,7 @@ func TestEveryItemCanBeProved(t *testing.T) {
 			if p.Index != i || p.Size != n {
 				t.Errorf("item %d of %d is proved as %d of %d", i, n, p.Index, p.Size)
 			}
-			if err := receipt.CheckProof(m.Receipt, p); err != nil {
+			if _, err := receipt.CheckProof(m.Receipt, p); err != nil {
 				t.Errorf("item %d of %d: %v", i, n, err)
 			}
 		}
@@ -48,7 +48,7 @@ func TestAProofTravelsAsJSON(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := receipt.CheckProof(m.Receipt, p); err != nil {
+		if _, err := receipt.CheckProof(m.Receipt, p); err != nil {
 			t.Error(err)
 		}
 	}
@@ -76,11 +76,11 @@ func TestAForgedProofIsRefused(t *testing.T) {
 		"no path":     func(p *receipt.Proof) { p.Path = nil },
 	} {
 		p := prove(t, m, many(50)[20])
-		if err := receipt.CheckProof(other.Receipt, p); err == nil {
+		if _, err := receipt.CheckProof(other.Receipt, p); err == nil {
 			t.Error("a proof for one receipt is taken for another")
 		}
 		change(&p)
-		if err := receipt.CheckProof(m.Receipt, p); err == nil || !strings.HasPrefix(err.Error(), "proof: ") {
+		if _, err := receipt.CheckProof(m.Receipt, p); err == nil || !strings.HasPrefix(err.Error(), "proof: ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

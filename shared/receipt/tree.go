@@ -80,15 +80,22 @@ func pathTo(i int, roots []Hash) []Hash {
 	}
 }
 
-// climb computes the root from a leaf and its audit path, false when the path has the wrong length (RFC 9162 section
-// 2.1.3.2).
-func climb(h Hash, p Proof) (Hash, bool) {
+// Step is one level on the way from a leaf to the root.
+type Step struct {
+	Other Hash // from the audit path
+	Left  bool // Other is on the left
+	Node  Hash // over both
+}
+
+// climb goes from a leaf hash to the root, false when the path has the wrong length (RFC 9162 section 2.1.3.2).
+func climb(h Hash, p Proof) (steps []Step, root Hash, ok bool) {
 	at, last := p.Index, p.Size-1
 	for _, other := range p.Path {
 		if last == 0 {
-			return h, false
+			return steps, h, false
 		}
-		if at%2 == 1 || at == last {
+		s := Step{Other: other, Left: at%2 == 1 || at == last}
+		if s.Left {
 			h = hashNode(other, h)
 			for at%2 == 0 && at != 0 {
 				at, last = at/2, last/2
@@ -96,9 +103,10 @@ func climb(h Hash, p Proof) (Hash, bool) {
 		} else {
 			h = hashNode(h, other)
 		}
-		at, last = at/2, last/2
+		at, last, s.Node = at/2, last/2, h
+		steps = append(steps, s)
 	}
-	return h, last == 0
+	return steps, h, last == 0
 }
 
 // widthFor is how many leaves a subtree of a receipt has.

@@ -79,24 +79,24 @@ func TestEveryPathLeadsToTheRootAndNoOtherDoes(t *testing.T) {
 		root := plainRoot(all)
 		for i := range n {
 			p := Proof{Index: i, Size: n, Path: pathTo(i, all)}
-			if got, ok := climb(all[i], p); !ok || got != root {
+			if _, got, ok := climb(all[i], p); !ok || got != root {
 				t.Fatalf("item %d of %d: path does not lead to the root", i, n)
 			}
 			longer := p
 			longer.Path = append(append([]Hash{}, p.Path...), Hash{})
-			if got, ok := climb(all[i], longer); ok && got == root {
+			if _, got, ok := climb(all[i], longer); ok && got == root {
 				t.Errorf("item %d of %d: a longer path is taken", i, n)
 			}
 			if len(p.Path) > 0 {
 				shorter := p
 				shorter.Path = p.Path[:len(p.Path)-1]
-				if got, ok := climb(all[i], shorter); ok && got == root {
+				if _, got, ok := climb(all[i], shorter); ok && got == root {
 					t.Errorf("item %d of %d: a shorter path is taken", i, n)
 				}
 			}
 			other := p
 			other.Index = (i + 1) % n
-			if got, ok := climb(all[i], other); n > 1 && ok && got == root {
+			if _, got, ok := climb(all[i], other); n > 1 && ok && got == root {
 				t.Errorf("item %d of %d: the path is taken for its neighbour", i, n)
 			}
 		}

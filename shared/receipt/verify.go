@@ -44,11 +44,20 @@ func (f *Fault) Where() string {
 	return fmt.Sprintf("line %d", f.Line)
 }
 
-// Verify checks a receipt's file: that it is whole, signed with one of the trusted keys, and fits the leaves, every line
-// of them. It returns the receipt as far as it could be read. What is wrong is a [*Fault]; any other error comes from
-// reading the leaves. A key is trusted because its owner handed it over by another way; trusting the key that the
-// receipt names itself shows only that nothing was changed since somebody signed.
+// Verify checks a receipt's file as [Open] does, and that it fits the leaves, every line of them. What is wrong is a
+// [*Fault]; any other error comes from reading the leaves.
 func Verify(file []byte, leaves io.Reader, trusted []ed25519.PublicKey) (Receipt, error) {
+	r, err := Open(file, trusted)
+	if err != nil {
+		return r, err
+	}
+	return r, scan(r, leaves, nil)
+}
+
+// Open reads a receipt's file and checks that it is whole and signed with one of the trusted keys. It returns the receipt
+// as far as it could be read; an error is a [*Fault]. A key is trusted because its owner handed it over by another way;
+// trusting the key that the receipt names itself shows only that nothing was changed since somebody signed.
+func Open(file []byte, trusted []ed25519.PublicKey) (Receipt, error) {
 	r, err := Decode(file)
 	if err != nil {
 		return r, err
@@ -56,7 +65,7 @@ func Verify(file []byte, leaves io.Reader, trusted []ed25519.PublicKey) (Receipt
 	if err := r.checkSignature(file, trusted); err != nil {
 		return r, &Fault{File: InReceipt, Line: lineOf(file, "signature"), What: err.Error(), Err: err}
 	}
-	return r, scan(r, leaves, nil)
+	return r, nil
 }
 
 // PublicKey is the key that the receipt says it is signed with.

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"strings"
+)
+
+// acted is a wave or a mailbox that is to be acted on.
+type acted struct {
+	Wave    string `arg:"" help:"The wave's ID, as ferry submit prints it."`
+	Mailbox string `arg:"" optional:"" help:"A mailbox's ID, as ferry status lists it. Without it: all of the wave."`
+}
+
+type (
+	retryCmd  struct{ acted }
+	pauseCmd  struct{ acted }
+	resumeCmd struct{ acted }
+	cancelCmd struct{ acted }
+)
+
+func (c *retryCmd) Run(ctx context.Context, a *app) error {
+	return c.act(ctx, a, "retry", "no mailbox failed, so nothing is retried")
+}
+func (c *pauseCmd) Run(ctx context.Context, a *app) error {
+	return c.act(ctx, a, "pause", "every mailbox is over or paused already")
+}
+func (c *resumeCmd) Run(ctx context.Context, a *app) error {
+	return c.act(ctx, a, "resume", "no mailbox is paused, so nothing is resumed")
+}
+func (c *cancelCmd) Run(ctx context.Context, a *app) error {
+	return c.act(ctx, a, "cancel", "every mailbox is over already")
+}
+
+// act posts a verb and prints which mailboxes it changed.
+func (c *acted) act(ctx context.Context, a *app, verb, idle string) error {
+	path, err := wavePath(c.Wave, c.Mailbox)
+	if err != nil {
+		return err
+	}
+	to, err := a.client()
+	if err != nil {
+		return err
+	}
+	var got struct {
+		Changed   int      `json:"changed"`
+		Mailboxes []string `json:"mailboxes"`
+	}
+	answer, err := to.call(ctx, request{method: http.MethodPost, path: path + "/" + verb}, &got)
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		return a.raw(answer)
+	}
+	if got.Changed == 0 {
+		a.line("nothing changed: %s", idle)
+		return nil
+	}
+	const enough = 20
+	names := got.Mailboxes[:min(enough, len(got.Mailboxes))]
+	text := clean(strings.Join(names, ", "))
+	if got.Changed > len(names) {
+		text += ", …"
+	}
+	a.line("%s: %s: %s", verb, count(got.Changed, "mailbox"), text)
+	return nil
+}
