@@ -65,6 +65,7 @@ type Stack struct {
 	Storage string // connection string
 
 	azurite *azuritetest.Server
+	config  hosttest.Config
 	closers []func() error
 }
 
@@ -98,11 +99,21 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("start Graph: %w", err)
 	}
 	s.defers(func() error { s.Graph.Close(); return nil })
-	s.Host, err = hosttest.Start(ctx, hosttest.Config{Root: o.Package, Env: s.settings(o.Env), Log: o.Log})
-	if err != nil {
+	s.config = hosttest.Config{Root: o.Package, Env: s.settings(o.Env), Log: o.Log}
+	s.defers(func() error {
+		if s.Host == nil {
+			return nil
+		}
+		return s.Host.Close()
+	})
+	return s.StartHost(ctx)
+}
+
+// StartHost starts the Functions host, or another one after the first has stopped.
+func (s *Stack) StartHost(ctx context.Context) (err error) {
+	if s.Host, err = hosttest.Start(ctx, s.config); err != nil {
 		return fmt.Errorf("start Functions host: %w", err)
 	}
-	s.defers(s.Host.Close)
 	if errs := s.Host.FunctionErrors(); len(errs) > 0 {
 		return fmt.Errorf("load functions: %w", errors.Join(errs...))
 	}

@@ -251,7 +251,7 @@ func TestBusyAccountHoldsAllItsMailboxesBack(t *testing.T) {
 			if len(x.requests) != sent {
 				t.Fatal("the other mailbox sent a request, which prolongs the back-off")
 			}
-			if _, f := c.Account("two@corp.test"); !up(f).Equal(until) {
+			if at := up(fenceOf(c, "two@corp.test")); !at.Equal(until) {
 				t.Errorf("the fence is up until %s", at)
 			}
 			x.on("FindFolder", view("FindFolder", "Folders", 10, func(int) []string { return nil }))
@@ -368,4 +368,9 @@ func TestServerThatIsDown(t *testing.T) {
 func up(f *pace.Fence) time.Time {
 	t, _ := f.Until()
 	return t
+}
+
+func fenceOf(c *ews.Client, address string) *pace.Fence {
+	_, f := c.Account(address)
+	return f
 }

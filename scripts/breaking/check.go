@@ -113,11 +113,16 @@ func (u *run) skips(ctx context.Context, id migration.MailboxID) (int, error) {
 		if err != nil {
 			return 0, fmt.Errorf("read problems: %w", err)
 		}
-		if slices.Contains([]mailbox.Reason{mailbox.Corrupt, mailbox.TooBig, mailbox.Refused}, mailbox.Reason(p.Reason)) {
+		if excuses(mailbox.Reason(p.Reason)) {
 			seen[p.Folder+p.About] = true
 		}
 	}
 	return len(seen), nil
+}
+
+// excuses says whether a reason explains why an item of the source is not on the target.
+func excuses(why mailbox.Reason) bool {
+	return slices.Contains([]mailbox.Reason{mailbox.Corrupt, mailbox.TooBig, mailbox.Refused}, why)
 }
 
 func (v *verdict) compare(p *pair, skips int) {
