@@ -3,10 +3,11 @@ package mailbox
 import (
 	"strings"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// Listings cut texts at this many characters (EWS FindItem: 255 characters or 512 bytes).
+// listingCut is how many UTF-16 units of a text every listing shows (EWS FindItem: 255 characters, 512 bytes).
 const listingCut = 250
 
 // SizeTolerance is how far the two sides' sizes may lie apart: each server counts its own overhead and stores texts in
@@ -47,7 +48,7 @@ func sameText(a, b string) bool {
 		a, b = b, a
 	}
 	short, long := folded(a), folded(b)
-	return short == long || utf8.RuneCountInString(a) >= listingCut && strings.HasPrefix(long, short)
+	return short == long || len(utf16.Encode([]rune(a))) >= listingCut && strings.HasPrefix(long, short)
 }
 
 func folded(s string) string {

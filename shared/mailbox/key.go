@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 )
 
 // Identity is what makes an item the same on both sides, as far as its properties go. Two items in a folder may
@@ -24,8 +25,8 @@ type Key struct {
 	Ordinal  int
 }
 
-// identityLength is how many characters of a text count: listings cut texts at 255 characters or 512 bytes
-// (EWS FindItem), so what counts must lie below that on both sides.
+// identityLength is how many characters of a text count, of those that stand before listingCut: what counts must lie
+// below where a listing cuts on both sides.
 const identityLength = 120
 
 // Identity returns the item's identity.
@@ -63,8 +64,11 @@ func (p Properties) Identity() Identity {
 // folded, and only as long as no listing cuts it.
 func plain(s string) string {
 	var b strings.Builder
-	space, n := false, 0
+	space, n, read := false, 0, 0
 	for _, r := range s {
+		if read += utf16.RuneLen(r); read > listingCut {
+			break
+		}
 		switch {
 		case unicode.IsSpace(r):
 			space = b.Len() > 0
@@ -113,7 +117,14 @@ func Keys(items []Item) []Keyed {
 			cmp.Compare(second(a.Received), second(b.Received)),
 			cmp.Compare(second(a.Submitted), second(b.Submitted)),
 			cmp.Compare(plain(a.Subject), plain(b.Subject)),
-			cmp.Compare(a.Class, b.Class),
+			cmp.Compare(strings.ToLower(a.Class), strings.ToLower(b.Class)),
+			cmp.Compare(a.Flags&FlagRead, b.Flags&FlagRead),
+			cmp.Compare(a.FlagStatus, b.FlagStatus),
+			cmp.Compare(a.Importance, b.Importance),
+			cmp.Compare(plain(a.Sender), plain(b.Sender)),
+			cmp.Compare(plain(a.To), plain(b.To)),
+			cmp.Compare(strconv.FormatBool(a.Attachments), strconv.FormatBool(b.Attachments)),
+			cmp.Compare(a.Size, b.Size),
 			cmp.Compare(a.ID, b.ID),
 		)
 	})
