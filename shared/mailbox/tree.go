@@ -1,27 +1,29 @@
 package mailbox
 
-import "strings"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // Pair is a source folder and what it becomes on the target.
 type Pair struct {
 	Source Folder
 	Target Folder   // ID is "" when the target has no such folder yet
 	Path   []string // names from the top, for people
+	Names  []string // the names that it may have on the target, the best first; no other folder of its parent may have them
 }
 
 // Pairs finds the target folder of every source folder: a well-known folder is paired with the well-known folder of
 // that name, whatever either is called in its language; any other with the folder of the same name, whatever its
 // case, below its parent's partner. Parents come before children, as in source.
 //
-// A user's folder whose name is taken on the target by a well-known folder of another kind pairs with nothing and is
-// made below a free name by [FreeName].
+// A user's folder whose name is taken on the target by a well-known folder or one of another kind pairs with nothing and
+// is made under the first of its [Pair.Names] that is free.
 func Pairs(source, target []Folder) []Pair {
 	known := map[string]Folder{}
 	named := map[FolderID]map[string]Folder{}
-	ids := map[FolderID]bool{}
-	for _, f := range target {
-		ids[f.ID] = true
-	}
+	ids := idsOf(target)
 	for _, f := range target {
 		if f.Known != "" {
 			known[f.Known] = f
@@ -37,8 +39,9 @@ func Pairs(source, target []Folder) []Pair {
 	}
 	pairs := make([]Pair, 0, len(source))
 	at := map[FolderID]int{}
+	names := namesOf(source)
 	for _, f := range source {
-		p := Pair{Source: f, Path: []string{f.Name}}
+		p := Pair{Source: f, Path: []string{f.Name}, Names: names.of(f)}
 		var parent FolderID
 		orphan := false
 		if i, ok := at[f.Parent]; ok {
@@ -49,7 +52,7 @@ func Pairs(source, target []Folder) []Pair {
 		case f.Known != "" && ok:
 			p.Target = t
 		case !orphan:
-			p.Target = partner(f, named[parent])
+			p.Target = partner(p, named[parent])
 		}
 		at[f.ID] = len(pairs)
 		pairs = append(pairs, p)
@@ -57,11 +60,68 @@ func Pairs(source, target []Folder) []Pair {
 	return pairs
 }
 
-// partner is the folder of f's name among its siblings on the target. Its content must be of the same kind: mail in a
+func idsOf(folders []Folder) map[FolderID]bool {
+	ids := map[FolderID]bool{}
+	for _, f := range folders {
+		ids[f.ID] = true
+	}
+	return ids
+}
+
+// names says which folder of a source may have which name on the target.
+type names struct {
+	ids  map[FolderID]bool                // of the source's folders; what has another parent is at the top
+	held map[FolderID]map[string]FolderID // by parent and name
+}
+
+func namesOf(source []Folder) names {
+	n := names{idsOf(source), map[FolderID]map[string]FolderID{}}
+	for _, f := range source {
+		n.take(f, f.Name)
+	}
+	return n
+}
+
+// take gives a name to a folder, unless another of its parent has it.
+func (n names) take(f Folder, name string) bool {
+	parent := f.Parent
+	if !n.ids[parent] {
+		parent = ""
+	}
+	if n.held[parent] == nil {
+		n.held[parent] = map[string]FolderID{}
+	}
+	holder, held := n.held[parent][nameKey(name)]
+	if !held {
+		n.held[parent][nameKey(name)] = f.ID
+	}
+	return !held || holder == f.ID
+}
+
+// of lists the names that a folder may have: its own, and those for when that is taken or refused. The last are names
+// that no target refuses.
+func (n names) of(f Folder) []string {
+	safe := SafeName(f.Name)
+	var out []string
+	for _, name := range []string{f.Name, FreeName(f.Name), safe} {
+		if n.take(f, name) && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	r := []rune(safe)
+	for i := 2; len(out) < 5; i++ {
+		if name := fmt.Sprintf("%s (%d)", strings.TrimSpace(string(r[:min(len(r), 190)])), i); n.take(f, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// partner is the folder of p's source among its siblings on the target. Its content must be of the same kind: mail in a
 // calendar would be hidden from its owner.
-func partner(f Folder, siblings map[string]Folder) Folder {
-	for _, name := range []string{f.Name, FreeName(f.Name), SafeName(f.Name)} {
-		if t, ok := siblings[nameKey(name)]; ok && SameKind(f, t) {
+func partner(p Pair, siblings map[string]Folder) Folder {
+	for _, name := range p.Names {
+		if t, ok := siblings[nameKey(name)]; ok && SameKind(p.Source, t) {
 			return t
 		}
 	}

@@ -100,19 +100,14 @@ func (p *Planner) pairs(ctx context.Context, source mailbox.Source, target mailb
 // makeFolder makes a source folder's partner: under its own name, or when that belongs to a folder of another kind or
 // is refused, under one like it.
 func (p *Planner) makeFolder(ctx context.Context, target mailbox.Target, parent mailbox.FolderID, pair *mailbox.Pair) (mailbox.Folder, error) {
-	var made mailbox.Folder
-	var err error
-	for _, name := range []string{pair.Source.Name, mailbox.FreeName(pair.Source.Name), mailbox.SafeName(pair.Source.Name)} {
-		made, err = target.CreateFolder(ctx, mailbox.Folder{Parent: parent, Name: name, Class: pair.Source.Class})
-		switch {
-		case errors.Is(err, mailbox.ErrFolderName):
-			continue
-		case err == nil && !mailbox.SameKind(pair.Source, made):
+	for _, name := range pair.Names {
+		made, err := target.CreateFolder(ctx, mailbox.Folder{Parent: parent, Name: name, Class: pair.Source.Class})
+		if errors.Is(err, mailbox.ErrFolderName) || err == nil && !mailbox.SameKind(pair.Source, made) {
 			continue
 		}
 		return made, err
 	}
-	return made, err
+	return mailbox.Folder{}, mailbox.ErrFolderName
 }
 
 // renamed tells people that a folder has another name on the target.
