@@ -13,7 +13,11 @@ type Letter struct {
 	Queue   migration.Queue
 	Message migration.Message
 	At      time.Time // zero: now
+	Trace   Trace     // travels beside the message, and is no part of what the stages read
 }
+
+// Trace is a W3C trace context: the values of traceparent and tracestate, empty when there is none.
+type Trace struct{ Parent, State string }
 
 // Bus sends letters. It is safe for concurrent use.
 type Bus interface {

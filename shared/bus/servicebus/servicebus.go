@@ -80,7 +80,7 @@ func sendSome(ctx context.Context, s *azservicebus.Sender, letters []bus.Letter)
 
 func message(l bus.Letter) *azservicebus.Message {
 	id, kind := l.Message.ID(l.Queue), "application/json"
-	m := &azservicebus.Message{Body: l.Message.Encode(), MessageID: &id, ContentType: &kind}
+	m := &azservicebus.Message{Body: l.Message.Encode(), MessageID: &id, ContentType: &kind, ApplicationProperties: properties(l.Trace)}
 	if l.Queue == migration.CopyQueue {
 		session := string(l.Message.Mailbox)
 		m.SessionID = &session
@@ -90,6 +90,18 @@ func message(l bus.Letter) *azservicebus.Message {
 		m.ScheduledEnqueueTime = &at
 	}
 	return m
+}
+
+// properties are the names under which the host and others look for a trace context.
+func properties(t bus.Trace) map[string]any {
+	p := map[string]any{}
+	if t.Parent != "" {
+		p["traceparent"] = t.Parent
+	}
+	if t.State != "" {
+		p["tracestate"] = t.State
+	}
+	return p
 }
 
 func (b *Bus) sender(q migration.Queue) (*azservicebus.Sender, error) {
