@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -52,7 +50,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	list, err := sbom(o.Root, handler, commit(ctx, o.Root))
+	list, err := sbom(o.Root, handler)
 	if err != nil {
 		return err
 	}
@@ -67,22 +65,4 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	_, err = fmt.Fprintf(out, "%s: %d files, %.1f MB, sha256 %x\n", filepath.Join(o.Out, "mailferry.zip"), len(files),
 		float64(len(zipped))/1e6, sha256.Sum256(zipped))
 	return err
-}
-
-// commit names the version: the commit, with + when the folder holds changes that are in none, or "unknown" outside git.
-func commit(ctx context.Context, root string) string {
-	git := func(args ...string) (string, error) {
-		c := exec.CommandContext(ctx, "git", args...)
-		c.Dir = root
-		b, err := c.Output()
-		return strings.TrimSpace(string(b)), err
-	}
-	head, err := git("rev-parse", "HEAD")
-	if err != nil {
-		return "unknown"
-	}
-	if changes, err := git("status", "--porcelain", "--untracked-files=no"); err != nil || changes != "" {
-		head += "+"
-	}
-	return head
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -104,6 +105,43 @@ func TestSameCommitSameBytes(t *testing.T) {
 	}
 }
 
+// Two clones of a commit make the same package, and the package names the commit.
+func TestSameCommitInTwoClones(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("there is no git here")
+	}
+	root, folder := repository(t, nil), t.TempDir()
+	git := func(dir string, args ...string) string {
+		c := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "init.defaultBranch=main"}, args...)...)
+		c.Dir = dir
+		out, err := c.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	git(root, "init", "-q")
+	git(root, "add", ".")
+	git(root, "commit", "-q", "-m", "x")
+	git(folder, "clone", "-q", root, "a")
+	git(folder, "clone", "-q", root, "b")
+	zip1, list1 := pkg(t, filepath.Join(folder, "a"))
+	zip2, list2 := pkg(t, filepath.Join(folder, "b"))
+	if !bytes.Equal(zip1, zip2) || !bytes.Equal(list1, list2) {
+		t.Error("packages of two clones differ")
+	}
+	if head := git(root, "rev-parse", "--short=12", "HEAD"); !bytes.Contains(list1, []byte(head)) {
+		t.Errorf("the list does not name the commit %s", head)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "b", "host.json"), []byte(`{"customHandler":{"description":{"defaultExecutablePath":"run"}}}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, list3 := pkg(t, filepath.Join(folder, "b")); !bytes.Contains(list3, []byte("+dirty")) {
+		t.Error("the list of a changed folder does not say so")
+	}
+}
+
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -134,11 +172,11 @@ func TestErrors(t *testing.T) {
 func TestDescribe(t *testing.T) {
 	t.Parallel()
 	sum := "h1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-	info := &debug.BuildInfo{GoVersion: "go1.26.0", Main: debug.Module{Path: "example.org/ferry"},
+	info := &debug.BuildInfo{GoVersion: "go1.26.0", Main: debug.Module{Path: "example.org/ferry", Version: "abc"},
 		Deps:     []*debug.Module{{Path: "example.org/b", Version: "v2.0.0+incompatible", Sum: sum}, {Path: "example.org/a", Version: "v1.0.0", Sum: sum}},
 		Settings: []debug.BuildSetting{{Key: "GOOS", Value: "linux"}}}
 	sums := map[string]string{"example.org/a v1.0.0": sum, "example.org/b v2.0.0+incompatible": sum}
-	b, err := describe(info, sums, sha256.Sum256([]byte("x")), "abc")
+	b, err := describe(info, sums, sha256.Sum256([]byte("x")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +194,7 @@ func TestDescribe(t *testing.T) {
 		t.Errorf("dependencies %+v", d)
 	}
 	sums["example.org/a v1.0.0"] = "h1:other"
-	if _, err := describe(info, sums, sha256.Sum256(nil), "abc"); err == nil || !strings.Contains(err.Error(), "go.sum") {
+	if _, err := describe(info, sums, sha256.Sum256(nil)); err == nil || !strings.Contains(err.Error(), "go.sum") {
 		t.Errorf("error %v, want one about go.sum", err)
 	}
 }
@@ -183,7 +221,7 @@ func TestListIsComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := sbom("../..", self, "test")
+	list, err := sbom("../..", self)
 	if err != nil {
 		t.Fatal(err)
 	}

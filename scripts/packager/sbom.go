@@ -57,7 +57,7 @@ type (
 
 // sbom lists the modules that the linker put into the handler, with their hashes from go.sum. It has no time of its own:
 // the same handler makes the same list.
-func sbom(root, handler, version string) ([]byte, error) {
+func sbom(root, handler string) ([]byte, error) {
 	info, err := buildinfo.ReadFile(handler)
 	if err != nil {
 		return nil, fmt.Errorf("read the handler's modules: %w", err)
@@ -70,7 +70,7 @@ func sbom(root, handler, version string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := describe(info, sums, sha256.Sum256(binary), version)
+	b, err := describe(info, sums, sha256.Sum256(binary))
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,11 @@ func sbom(root, handler, version string) ([]byte, error) {
 	return append(out, '\n'), err
 }
 
-func describe(info *debug.BuildInfo, sums map[string]string, binary [sha256.Size]byte, version string) (bom, error) {
+func describe(info *debug.BuildInfo, sums map[string]string, binary [sha256.Size]byte) (bom, error) {
+	version := info.Main.Version
+	if version == "" {
+		version = "(devel)"
+	}
 	main := component{Type: "application", Name: info.Main.Path, Version: version, PURL: purl(info.Main.Path, version),
 		Hashes: []hash{{"SHA-256", hex.EncodeToString(binary[:])}}}
 	main.Ref = main.PURL
@@ -126,7 +130,7 @@ func library(m *debug.Module, sums map[string]string) (component, error) {
 
 // purl is a module's package URL.
 func purl(path, version string) string {
-	return "pkg:golang/" + path + "@" + strings.ReplaceAll(version, "+", "%2B")
+	return "pkg:golang/" + path + "@" + strings.NewReplacer("+", "%2B", "(", "%28", ")", "%29").Replace(version)
 }
 
 // goSum reads the hashes of modules.
