@@ -31,6 +31,7 @@ import (
 	"github.com/mailferry/mailferry/shared/mailbox/ews/login"
 	"github.com/mailferry/mailferry/shared/mailbox/graph"
 	"github.com/mailferry/mailferry/shared/pipeline"
+	"github.com/mailferry/mailferry/shared/receipt"
 	"github.com/mailferry/mailferry/shared/verifier"
 )
 
@@ -80,7 +81,12 @@ func assemble(c config.Config, log *slog.Logger) (*pipeline.Pipeline, error) {
 		return nil, fmt.Errorf("open target: %w", err)
 	}
 	n := pipeline.Needs{Targets: target, Clock: clock, Log: log, NewID: newID,
-		Depth: verifier.Depth(c.Verify), Memory: c.Memory, Budget: c.Budget, Doubt: c.Doubt}
+		Depth: verifier.Depth(c.Verify), Memory: c.Memory, Budget: c.Budget, Doubt: c.Doubt, Release: version()}
+	if c.ReceiptKey != "" {
+		if n.Key, err = receipt.ParseKey(c.ReceiptKey.Reveal()); err != nil {
+			return nil, fmt.Errorf("setting RECEIPT_KEY: %w", err)
+		}
+	}
 	if err := stores(&n, c, cred); err != nil {
 		return nil, err
 	}
@@ -125,6 +131,7 @@ func stores(n *pipeline.Needs, c config.Config, cred azcore.TokenCredential) err
 		return fmt.Errorf("open Blob storage: %w", err)
 	}
 	n.Manifests, n.Staging, n.Reports = azure.Of(blobs, "manifests"), azure.Of(blobs, "staging"), azure.Of(blobs, "reports")
+	n.Receipts = azure.Of(blobs, "receipts")
 	messages, err := busClient(c.ServiceBus, cred)
 	if err != nil {
 		return fmt.Errorf("open Service Bus: %w", err)

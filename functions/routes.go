@@ -27,6 +27,7 @@ func routes(p *pipeline.Pipeline) *invoke.Mux {
 	m.Request("steerwave", "POST waves/{wave}/{action}", steer{p})
 	m.Request("steermailbox", "POST waves/{wave}/mailboxes/{mailbox}/{action}", steer{p})
 	m.Request("showmailbox", "GET waves/{wave}/mailboxes/{mailbox}", showMailbox{p})
+	m.Request("showreceipt", "GET waves/{wave}/mailboxes/{mailbox}/{part}", showReceipt{p})
 	m.Request("about", "GET about", about{})
 	return m
 }

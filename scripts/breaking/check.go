@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/mailferry/mailferry/shared/blob"
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/mailbox/exchangetest"
 	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/receipt"
 )
 
 // place is an item's content in a folder: the folder's path, with well-known folders by their well-known name, and the
@@ -102,8 +106,32 @@ func (u *run) check(ctx context.Context) (verdict, error) {
 			return v, err
 		}
 		v.compare(p, skips)
+		if box.State == migration.Done {
+			if err := u.checkReceipt(ctx, box); err != nil {
+				v.Unexplained++
+				v.note("mailbox %s: receipt: %v", id, err)
+			}
+		}
 	}
 	return v, nil
+}
+
+// checkReceipt checks a mailbox's receipt, every line of it, and that it speaks of as many items as the ledger.
+func (u *run) checkReceipt(ctx context.Context, box migration.Mailbox) error {
+	const most = 64 << 20
+	file, err := blob.ReadAll(ctx, u.blobs[3], box.Receipt+".json", most)
+	if err != nil {
+		return err
+	}
+	leaves, err := blob.ReadAll(ctx, u.blobs[3], box.Receipt+".leaves", most)
+	if err != nil {
+		return err
+	}
+	r, err := receipt.Verify(file, bytes.NewReader(leaves), []ed25519.PublicKey{u.key.Public()})
+	if err == nil && r.Items != box.Counts.Match {
+		err = fmt.Errorf("%d items, the ledger has %d", r.Items, box.Counts.Match)
+	}
+	return err
 }
 
 // skips counts the items that the pipeline says it skipped, each once.

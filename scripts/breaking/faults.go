@@ -45,6 +45,7 @@ var points = map[string][]kind{
 	"send":         {killBefore, killAfter, lostAnswer, unavailable},
 	"staging":      {killBefore, killAfter, unavailable},
 	"manifest":     {killBefore, killAfter, unavailable, lostAnswer},
+	"receipt":      {killBefore, killAfter, unavailable, lostAnswer},
 	"answer":       {killBefore, lostAnswer},
 }
 
@@ -60,9 +61,9 @@ type script struct {
 // newScript spreads a few faults over the first occurrences of every point.
 func newScript(r *rand.Rand) *script {
 	s := &script{at: map[string]map[int]kind{}, passed: map[string]int{}, hits: map[string]int{}}
-	for _, p := range []string{"ledger write", "ledger read", "import", "send", "staging", "manifest", "answer"} {
+	for _, p := range []string{"ledger write", "ledger read", "import", "send", "staging", "manifest", "receipt", "answer"} {
 		s.at[p] = map[int]kind{}
-		reach := map[string]int{"ledger write": 40, "ledger read": 120, "import": 60, "send": 8, "staging": 4, "manifest": 3, "answer": 8}[p]
+		reach := map[string]int{"ledger write": 40, "ledger read": 120, "import": 60, "send": 8, "staging": 4, "manifest": 3, "receipt": 4, "answer": 8}[p]
 		for range r.IntN(3) {
 			s.at[p][r.IntN(reach)] = points[p][r.IntN(len(points[p]))]
 		}

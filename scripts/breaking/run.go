@@ -27,6 +27,7 @@ import (
 	"github.com/mailferry/mailferry/shared/parker"
 	"github.com/mailferry/mailferry/shared/pipeline"
 	"github.com/mailferry/mailferry/shared/pipeline/pipelinetest"
+	"github.com/mailferry/mailferry/shared/receipt"
 	"github.com/mailferry/mailferry/shared/submitter"
 	"github.com/mailferry/mailferry/shared/verifier"
 )
@@ -48,7 +49,8 @@ type run struct {
 	source  *ews.Client
 	target  *graph.Client
 	ledger  *ledger.Ledger
-	blobs   [3]*blob.Memory // manifests, staging, reports
+	blobs   [4]*blob.Memory // manifests, staging, reports, receipts
+	key     receipt.SigningKey
 	bus     *bus.Memory
 	log     *slog.Logger
 	newID   func() string
@@ -88,12 +90,15 @@ func newRun(ctx context.Context, seed uint64, plan fill.Plan, log *slog.Logger) 
 	u := &run{r: r, clock: clockwork.NewFakeClockAt(pipelinetest.Start), script: newScript(r), ledger: ledger.NewMemory(),
 		log: log, newID: pipelinetest.IDs(), failed: map[string]int{}}
 	u.bus = &bus.Memory{Clock: u.clock}
+	var err error
+	if u.key, err = receipt.NewKey(); err != nil {
+		return nil, err
+	}
 	for i := range u.blobs {
 		u.blobs[i] = &blob.Memory{}
 	}
 	u.ews = ewstest.Start(ewstest.Options{Clock: u.clock, ShortPages: int64(seed % 3)})
 	u.ews.AddAccount("svc", "secret", "CORP", ewstest.MayImpersonateAll())
-	var err error
 	retry := []graphtest.RetryAfter{graphtest.WholeSeconds, graphtest.Fractional, graphtest.Absent}[r.IntN(3)]
 	if u.graph, err = graphtest.Start(graphtest.Options{Clock: u.clock, RetryAfter: retry}); err != nil {
 		return nil, fmt.Errorf("start Graph: %w", err)
@@ -148,6 +153,7 @@ func (u *run) needs(w *worker) pipeline.Needs {
 		Sources: sources{w, u.source}, Targets: targets{w, u.target},
 		Ledger:    &ledger.Ledger{Waves: table{w, l.Waves}, Mailboxes: table{w, l.Mailboxes}, Groups: table{w, l.Groups}, Fences: table{w, l.Fences}, Problems: table{w, l.Problems}},
 		Manifests: store{w, "manifest", u.blobs[0]}, Staging: store{w, "staging", u.blobs[1]}, Reports: store{w, "report", u.blobs[2]},
+		Receipts: store{w, "receipt", u.blobs[3]}, Key: u.key, Release: "chaos",
 		Bus: postbox{w, u.bus}, Clock: skewed{u.clock, time.Duration(u.r.IntN(41)-20) * time.Second}, Log: u.log, NewID: u.newID,
 		Depth: verifier.Full, Memory: 64 << 20, Budget: 25 * time.Minute, Doubt: doubt,
 	}

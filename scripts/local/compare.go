@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +21,7 @@ import (
 	"github.com/mailferry/mailferry/shared/mailbox/graph"
 	"github.com/mailferry/mailferry/shared/mailbox/graph/graphtest"
 	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/receipt"
 )
 
 // summary is what --json writes.
@@ -31,6 +34,8 @@ type summary struct {
 	Items   counts  `json:"items"`
 	Bytes   int64   `json:"bytes"` // of the matching items' streams, read from the target
 	Seconds float64 `json:"seconds"`
+
+	receipts int // that were checked
 }
 
 type counts struct {
@@ -75,6 +80,12 @@ func compare(ctx context.Context, s *stack.Stack, api client, wave migration.Wav
 		if err := api.call(ctx, http.MethodGet, "/api/waves/"+string(wave)+"/mailboxes/"+string(b.ID), nil, &rep); err != nil {
 			return nil, nil, err
 		}
+		if b.State == migration.Done {
+			if err := checkReceipt(ctx, s, api, "/api/waves/"+string(wave)+"/mailboxes/"+string(b.ID)); err != nil {
+				return nil, nil, err
+			}
+			sum.receipts++
+		}
 		rows[rep.Source] = row{state: b.State, note: b.Problem, counts: counts{Skipped: skips(rep)}}
 	}
 	var out []row
@@ -88,6 +99,22 @@ func compare(ctx context.Context, s *stack.Stack, api client, wave migration.Wav
 		out = append(out, r)
 	}
 	return sum, out, nil
+}
+
+// checkReceipt fetches a mailbox's receipt and checks its signature and every leaf.
+func checkReceipt(ctx context.Context, s *stack.Stack, api client, path string) error {
+	file, err := api.fetch(ctx, http.MethodGet, path+"/receipt", nil)
+	if err != nil {
+		return err
+	}
+	leaves, err := api.fetch(ctx, http.MethodGet, path+"/leaves", nil)
+	if err != nil {
+		return err
+	}
+	if _, err := receipt.Verify(file, bytes.NewReader(leaves), []ed25519.PublicKey{s.Signer.Public()}); err != nil {
+		return fmt.Errorf("check receipt: %w", err)
+	}
+	return nil
 }
 
 // skips counts the items that the pipeline reports as skipped, each once.
@@ -260,6 +287,7 @@ func show(out io.Writer, rows []row, s *summary, st *stack.Stack) {
 	}
 	fmt.Fprintf(out, "\n%s\n%d items and %.1f MB in %.1f s: %.0f items/s. The simulated limits of Graph and EWS were on.\n",
 		verdict, s.Items.Match, float64(s.Bytes)/1e6, s.Seconds, float64(s.Items.Match)/s.Seconds)
+	fmt.Fprintf(out, "%d receipts were checked, every line of them, with the key %s….\n", s.receipts, receipt.Fingerprint(st.Signer.Public())[:16])
 	var peak int64
 	var slowest time.Duration
 	for _, p := range st.Host.Processes() {

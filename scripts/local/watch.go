@@ -43,10 +43,19 @@ type report struct {
 	Problems []ledger.Problem `json:"problems"`
 }
 
+// call makes a request and decodes its answer.
 func (c client) call(ctx context.Context, method, path string, body []byte, into any) error {
-	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
+	got, err := c.fetch(ctx, method, path, body)
 	if err != nil {
 		return err
+	}
+	return json.Unmarshal(got, into)
+}
+
+func (c client) fetch(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
 	req.Header.Set("x-functions-key", c.key)
 	if body != nil {
@@ -54,17 +63,17 @@ func (c client) call(ctx context.Context, method, path string, body []byte, into
 	}
 	resp, err := new(http.Client).Do(req)
 	if err != nil {
-		return fmt.Errorf("call the handler: %w", err)
+		return nil, fmt.Errorf("call the handler: %w", err)
 	}
 	defer resp.Body.Close()
 	got, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return fmt.Errorf("call the handler: %w", err)
+		return nil, fmt.Errorf("call the handler: %w", err)
 	}
 	if resp.StatusCode >= 300 {
-		return fmt.Errorf("call the handler: %s %s answers %s: %s", method, path, resp.Status, bytes.TrimSpace(got))
+		return nil, fmt.Errorf("call the handler: %s %s answers %s: %s", method, path, resp.Status, bytes.TrimSpace(got))
 	}
-	return json.Unmarshal(got, into)
+	return got, nil
 }
 
 // submit submits the batch as CSV.

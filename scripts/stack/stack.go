@@ -20,6 +20,7 @@ import (
 	"github.com/mailferry/mailferry/shared/ledger/tables"
 	"github.com/mailferry/mailferry/shared/mailbox/ews/ewstest"
 	"github.com/mailferry/mailferry/shared/mailbox/graph/graphtest"
+	"github.com/mailferry/mailferry/shared/receipt"
 )
 
 // Queues are the queues as infra provisions them.
@@ -62,7 +63,8 @@ type Stack struct {
 	Graph   *graphtest.Server
 	Bus     *servicebustest.Server
 	Host    *hosttest.Host
-	Storage string // connection string
+	Storage string             // connection string
+	Signer  receipt.SigningKey // of the receipts
 
 	azurite *azuritetest.Server
 	config  hosttest.Config
@@ -79,6 +81,9 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 }
 
 func (s *Stack) start(ctx context.Context, o Options) (err error) {
+	if s.Signer, err = receipt.NewKey(); err != nil {
+		return err
+	}
 	if s.azurite, err = azuritetest.Start(ctx, o.Azurite); err != nil {
 		return err
 	}
@@ -134,6 +139,7 @@ func (s *Stack) settings(over map[string]string) map[string]string {
 		"IDENTITY_ENDPOINT":    url,
 		"IDENTITY_HEADER":      header,
 		"VERIFY":               "full",
+		"RECEIPT_KEY":          string(s.Signer.RevealPEM()),
 	}
 	maps.Copy(env, over)
 	return env

@@ -102,6 +102,7 @@ type Mailbox struct {
 	Bytes     int64     `json:"bytes"`            // bytes imported in this wave
 	Window    Window    `json:"window"`
 	Counts    Counts    `json:"counts"`
+	Receipt   string    `json:"receipt,omitempty"` // blob of the last receipt, without its ending
 	Submitted time.Time `json:"submitted"`
 	Started   time.Time `json:"started"`
 	Changed   time.Time `json:"changed"`

@@ -29,6 +29,7 @@ import (
 	"github.com/mailferry/mailferry/shared/outcome"
 	"github.com/mailferry/mailferry/shared/parker"
 	"github.com/mailferry/mailferry/shared/planner"
+	"github.com/mailferry/mailferry/shared/receipt"
 	"github.com/mailferry/mailferry/shared/reporter"
 	"github.com/mailferry/mailferry/shared/starter"
 	"github.com/mailferry/mailferry/shared/submitter"
@@ -43,6 +44,9 @@ type Needs struct {
 	Manifests blob.Store
 	Staging   blob.Store
 	Reports   blob.Store
+	Receipts  blob.Store
+	Key       receipt.SigningKey // signs receipts; none: there are none
+	Release   string             // Mailferry's version, for receipts
 	Bus       bus.Bus
 	Clock     clockwork.Clock
 	Log       *slog.Logger
@@ -78,7 +82,7 @@ func New(n Needs) *Pipeline {
 			Bus: n.Bus, Clock: n.Clock, Log: n.Log, NewID: n.NewID, Memory: semaphore.NewWeighted(max(n.Memory, mailbox.Large)),
 			Budget: n.Budget, Doubt: n.Doubt},
 		Verifier: &verifier.Verifier{Sources: n.Sources, Targets: n.Targets, Ledger: n.Ledger, Manifests: n.Manifests, Bus: n.Bus,
-			Clock: n.Clock, Log: n.Log, Depth: n.Depth},
+			Clock: n.Clock, Log: n.Log, Depth: n.Depth, Receipts: n.Receipts, Key: n.Key, Release: n.Release, NewID: n.NewID},
 		Operator: &operator.Operator{Ledger: n.Ledger, Bus: n.Bus, Clock: n.Clock, Log: n.Log},
 		Parker:   &parker.Parker{Ledger: n.Ledger, Reports: n.Reports, Clock: n.Clock, Log: n.Log},
 		Reporter: &reporter.Reporter{Ledger: n.Ledger, Reports: n.Reports},

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/receipt"
 )
 
 // finding is one item that is not simply a match.
@@ -25,7 +27,9 @@ const maxFindings = 1000
 type comparison struct {
 	counts   migration.Counts
 	findings []finding
-	deep     []pair // matching items whose content is to be compared
+	deep     []pair         // matching items whose content is to be compared
+	leaves   []receipt.Leaf // matching items
+	skipped  []receipt.Skip
 }
 
 // pair is one item on both sides.
@@ -33,6 +37,7 @@ type pair struct {
 	path           []string
 	source, target mailbox.Keyed
 	past           ledger.GroupItem
+	leaf           int // index of its leaf
 }
 
 func (c *comparison) add(f finding) {
@@ -125,6 +130,9 @@ func (v *Verifier) missing(p mailbox.Pair, it mailbox.Keyed, past history, c *co
 	// What was gone when it was to be copied and is listed now has come back or was moved: it is missing.
 	if why := past.of(p.Target.ID, it.Key).Skip; why != "" && why != mailbox.Gone {
 		c.counts.Skipped++
+		if len(c.skipped) < receipt.MaxSkipped {
+			c.skipped = append(c.skipped, receipt.Skip{Folder: p.Path, Key: it.Key, Class: it.Class, Received: whole(it.Received), Size: it.Size, Reason: why})
+		}
 		return
 	}
 	c.counts.Missing++
@@ -151,10 +159,15 @@ func (v *Verifier) both(p mailbox.Pair, s, t mailbox.Keyed, past history, c *com
 		return
 	}
 	c.counts.Match++
+	c.leaves = append(c.leaves, receipt.Leaf{Folder: p.Path, Key: s.Key, Class: t.Class, Received: whole(t.Received), Bytes: t.Size,
+		Depth: receipt.Listing, Digest: receipt.ListingDigest(t.Properties)})
 	if v.Depth == Full || v.Depth == Sample && int(s.Key.Identity[0])%sampleOf == 0 {
-		c.deep = append(c.deep, pair{p.Path, s, t, past.of(p.Target.ID, s.Key)})
+		c.deep = append(c.deep, pair{p.Path, s, t, past.of(p.Target.ID, s.Key), len(c.leaves) - 1})
 	}
 }
+
+// whole is a time as receipts have it.
+func whole(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
 // report writes a problem for every finding.
 func (v *Verifier) report(ctx context.Context, box migration.Mailbox, c *comparison) error {

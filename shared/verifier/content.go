@@ -9,6 +9,7 @@ import (
 
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/mailbox/fts"
+	"github.com/mailferry/mailferry/shared/receipt"
 )
 
 // batch is how many items are exported from the target in one go (Graph exportItems: at most 20).
@@ -37,6 +38,8 @@ func compareBatch(ctx context.Context, s sides, pairs []pair, c *comparison) err
 	}
 	var doubt []int // what differs, or what we have no digest of
 	for i, p := range pairs {
+		l := &c.leaves[p.leaf]
+		l.Depth, l.Digest, l.Bytes = receipt.Content, have[i].digest, have[i].Bytes
 		if p.past.Digest == "" || have[i].digest != p.past.Digest || have[i].Recipients != p.past.Recipients || have[i].Attachments != p.past.Attachments {
 			doubt = append(doubt, i)
 		}
@@ -63,6 +66,7 @@ func askSource(ctx context.Context, source mailbox.Source, pairs []pair, have []
 			continue
 		}
 		c.counts.Match--
+		c.leaves[pairs[i].leaf].Digest = "" // it has no place in the receipt
 		c.counts.Differs++
 		c.add(finding{"differs", why, pairs[i].path, pairs[i].source})
 	}

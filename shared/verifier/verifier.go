@@ -14,6 +14,7 @@ import (
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/migration"
 	"github.com/mailferry/mailferry/shared/outcome"
+	"github.com/mailferry/mailferry/shared/receipt"
 )
 
 // Depth is how much of an item is compared.
@@ -39,6 +40,10 @@ type Verifier struct {
 	Clock     clockwork.Clock
 	Log       *slog.Logger
 	Depth     Depth
+	Receipts  blob.Store
+	Key       receipt.SigningKey // none: no receipts are written
+	Release   string             // Mailferry's version, for receipts
+	NewID     func() string      // names a receipt
 }
 
 var errStale = errors.New("message is about a step that is over")
@@ -66,20 +71,25 @@ func (v *Verifier) Verify(ctx context.Context, m migration.Message) error {
 	if err := v.report(ctx, box, found); err != nil {
 		return err
 	}
-	return v.decide(ctx, box, found.counts)
+	return v.decide(ctx, box, found)
 }
 
 // decide writes the counts and the state that follows from them, and sends the next pass if there is one.
-func (v *Verifier) decide(ctx context.Context, box migration.Mailbox, c migration.Counts) error {
+func (v *Verifier) decide(ctx context.Context, box migration.Mailbox, found *comparison) error {
+	c := found.counts
 	wave, err := v.Ledger.Wave(ctx, box.Wave)
 	if err != nil {
 		return fmt.Errorf("read wave from the ledger: %w", err)
+	}
+	proof, err := v.prove(ctx, box, wave, found)
+	if err != nil {
+		return err
 	}
 	next, err := v.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {
 		if b.State != migration.Verifying || b.Pass != box.Pass {
 			return errStale
 		}
-		b.Counts, b.Problem = c, ""
+		b.Counts, b.Problem, b.Receipt = c, "", proof
 		return settle(b, wave, v.Clock)
 	})
 	if errors.Is(err, errStale) {

@@ -22,6 +22,7 @@ import (
 	"github.com/mailferry/mailferry/shared/migration"
 	"github.com/mailferry/mailferry/shared/parker"
 	"github.com/mailferry/mailferry/shared/pipeline"
+	"github.com/mailferry/mailferry/shared/receipt"
 	"github.com/mailferry/mailferry/shared/submitter"
 	"github.com/mailferry/mailferry/shared/verifier"
 )
@@ -32,22 +33,28 @@ var Start = time.Date(2026, 12, 1, 20, 0, 0, 0, time.UTC)
 // Local is a pipeline in memory.
 type Local struct {
 	*pipeline.Pipeline
-	Clock   *clockwork.FakeClock
-	Bus     *bus.Memory
-	Sources mailboxtest.World
-	Targets mailboxtest.World
-	Reports *blob.Memory
+	Clock    *clockwork.FakeClock
+	Bus      *bus.Memory
+	Sources  mailboxtest.World
+	Targets  mailboxtest.World
+	Reports  *blob.Memory
+	Receipts *blob.Memory
+	Key      receipt.SigningKey
 	// Deliver, when set, stands between the bus and the stages.
 	Around func(l bus.Letter, deliver func() error) error
 }
 
 // New returns a pipeline in memory; change may replace what it stands on before it is put together.
 func New(change func(*pipeline.Needs)) *Local {
-	l := &Local{Clock: clockwork.NewFakeClockAt(Start), Sources: mailboxtest.World{}, Targets: mailboxtest.World{}, Reports: &blob.Memory{}}
+	l := &Local{Clock: clockwork.NewFakeClockAt(Start), Sources: mailboxtest.World{}, Targets: mailboxtest.World{}, Reports: &blob.Memory{}, Receipts: &blob.Memory{}}
+	var err error
+	if l.Key, err = receipt.NewKey(); err != nil {
+		panic(err) // the system has no randomness
+	}
 	l.Bus = &bus.Memory{Clock: l.Clock}
 	n := pipeline.Needs{
 		Sources: l.Sources, Targets: l.Targets, Ledger: ledger.NewMemory(), Manifests: &blob.Memory{}, Staging: &blob.Memory{},
-		Reports: l.Reports, Bus: l.Bus, Clock: l.Clock, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), NewID: IDs(),
+		Reports: l.Reports, Receipts: l.Receipts, Key: l.Key, Release: "test", Bus: l.Bus, Clock: l.Clock, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), NewID: IDs(),
 		Depth: verifier.Full, Memory: 64 << 20, Budget: 25 * time.Minute, Doubt: 90 * time.Second,
 	}
 	if change != nil {
