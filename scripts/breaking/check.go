@@ -142,7 +142,7 @@ func (u *run) skips(ctx context.Context, id migration.MailboxID) (int, error) {
 			return 0, fmt.Errorf("read problems: %w", err)
 		}
 		if excuses(mailbox.Reason(p.Reason)) {
-			seen[p.Folder+p.About] = true
+			seen[p.About] = true
 		}
 	}
 	return len(seen), nil

@@ -236,7 +236,7 @@ func (p *processes) verdicts(ctx context.Context) (map[uint64]verdict, map[strin
 		skipped := map[string]bool{}
 		for _, pr := range rep.Problems {
 			if excuses(mailbox.Reason(pr.Reason)) {
-				skipped[pr.Folder+pr.About] = true
+				skipped[pr.About] = true
 			}
 		}
 		v.compare(x, len(skipped))

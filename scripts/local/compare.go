@@ -123,7 +123,7 @@ func skips(rep report) int {
 	for _, p := range rep.Problems {
 		switch mailbox.Reason(p.Reason) {
 		case mailbox.Corrupt, mailbox.TooBig, mailbox.Refused:
-			seen[p.Folder+"\x00"+p.About] = true
+			seen[p.About] = true
 		}
 	}
 	return len(seen)

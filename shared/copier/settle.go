@@ -143,7 +143,7 @@ func (g *group) reportSkips(ctx context.Context) error {
 		}
 		it := g.items[i]
 		err := g.Ledger.Report(ctx, g.box.Wave, ledger.Problem{
-			Mailbox: g.box.ID, Pass: g.message.Pass, About: it.Key.String(), Reason: string(r.Skip), Detail: r.Detail,
+			Mailbox: g.box.ID, Pass: g.message.Pass, About: ledger.About(string(r.Skip), g.shard.Folders[it.Folder].Path, it.Key), Reason: string(r.Skip), Detail: r.Detail,
 			Folder: strings.Join(g.shard.Folders[it.Folder].Path, " / "), Class: it.Class, Received: it.Received,
 			Size: it.Size, Seen: g.Clock.Now(),
 		})

@@ -242,6 +242,11 @@ type Problem struct {
 	Seen     time.Time           `json:"seen"`
 }
 
+// About names what a problem says of an item in a folder, so that the same finding is the same problem.
+func About(reason string, folder []string, k mailbox.Key) string {
+	return mailbox.Fingerprint(append([]string{reason}, folder...)...) + "-" + k.String()
+}
+
 // Report records a problem once, however often it is found.
 func (l *Ledger) Report(ctx context.Context, w migration.WaveID, p Problem) error {
 	body, err := seal(p)

@@ -14,14 +14,14 @@ import (
 
 // finding is one item that is not simply a match.
 type finding struct {
-	word   string // missing, extra, differs
+	word   string // missing, extra, differs, or why it was skipped
 	detail string
 	path   []string
 	item   mailbox.Keyed
 }
 
 // maxFindings bounds what one verification keeps in memory and reports; the counts are complete.
-const maxFindings = 1000
+const maxFindings = 10_000
 
 // comparison is what one verification found.
 type comparison struct {
@@ -128,8 +128,10 @@ func (v *Verifier) merge(p mailbox.Pair, want, have []mailbox.Keyed, past histor
 
 func (v *Verifier) missing(p mailbox.Pair, it mailbox.Keyed, past history, c *comparison) {
 	// What was gone when it was to be copied and is listed now has come back or was moved: it is missing.
-	if why := past.of(p.Target.ID, it.Key).Skip; why != "" && why != mailbox.Gone {
+	if was := past.of(p.Target.ID, it.Key); was.Skip != "" && was.Skip != mailbox.Gone {
+		why := was.Skip
 		c.counts.Skipped++
+		c.add(finding{string(why), was.Detail, p.Path, it})
 		if len(c.skipped) < receipt.MaxSkipped {
 			c.skipped = append(c.skipped, receipt.Skip{Folder: p.Path, Key: it.Key, Class: it.Class, Received: whole(it.Received), Size: it.Size, Reason: why})
 		}
@@ -169,11 +171,12 @@ func (v *Verifier) both(p mailbox.Pair, s, t mailbox.Keyed, past history, c *com
 // whole is a time as receipts have it.
 func whole(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
-// report writes a problem for every finding.
+// report writes a problem for every finding. What was skipped is reported when it is skipped and here again, as the same
+// problem: a worker may have been killed in between.
 func (v *Verifier) report(ctx context.Context, box migration.Mailbox, c *comparison) error {
 	for _, f := range c.findings {
 		err := v.Ledger.Report(ctx, box.Wave, ledger.Problem{
-			Mailbox: box.ID, Pass: box.Pass, About: f.word + "-" + mailbox.Fingerprint(f.path...) + "-" + f.item.Key.String(),
+			Mailbox: box.ID, Pass: box.Pass, About: ledger.About(f.word, f.path, f.item.Key),
 			Reason: f.word, Detail: f.detail, Folder: strings.Join(f.path, " / "), Class: f.item.Class,
 			Received: f.item.Received, Size: f.item.Size, Seen: v.Clock.Now(),
 		})

@@ -14,7 +14,6 @@ type search struct {
 	from  []int32 // the state before
 	to    []int32 // a state that follows without a fault, or -1
 	good  []bool  // the end as it should be
-	told  string  // the first violation
 }
 
 // explore returns how many states there are, and the shortest trace to one that breaks a promise, "" when none does.
@@ -22,7 +21,7 @@ func (m *model) explore() (int, string) {
 	x := &search{model: m, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, at: map[[2]uint64]int32{}}
 	first := m.first()
 	level, ids := []state{first}, []int32{x.add(&first, -1)}
-	for len(level) > 0 && x.told == "" {
+	for len(level) > 0 {
 		var further []state
 		var furtherIDs []int32
 		for n := range level {
@@ -47,14 +46,19 @@ func (m *model) explore() (int, string) {
 		}
 		level, ids = further, furtherIDs
 	}
-	if id := x.lost(); id >= 0 {
+	if id := x.adrift(); id >= 0 {
 		return len(x.from), x.trace(id, "from here the end is not reached")
 	}
 	return len(x.from), ""
 }
 
+// key is a hash of 128 bits: that two of some million states share one is out of the question.
+func (x *search) key(s *state) [2]uint64 {
+	return [2]uint64{maphash.Comparable(x.seeds[0], *s), maphash.Comparable(x.seeds[1], *s)}
+}
+
 func (x *search) add(s *state, from int32) int32 {
-	key := [2]uint64{maphash.Comparable(x.seeds[0], *s), maphash.Comparable(x.seeds[1], *s)}
+	key := x.key(s)
 	id, known := x.at[key]
 	if !known {
 		id = int32(len(x.from))
@@ -66,6 +70,9 @@ func (x *search) add(s *state, from int32) int32 {
 
 // broken says which promise a state breaks.
 func (x *search) broken(s *state) string {
+	if s.tooLong {
+		return "the message goes round and round (or the model has too few turns)"
+	}
 	for i, n := range s.target {
 		if n > 1 {
 			return fmt.Sprintf("item %d is on the target twice", i+1)
@@ -97,8 +104,9 @@ func (s *state) ended() bool {
 	return s.workers == [maxWorkers]worker{} && s.orphans == [maxOrphans]flight{}
 }
 
-// lost is the first state from which the run without further faults does not reach the end, -1 when there is none.
-func (x *search) lost() int32 {
+// adrift is the first state from which a run without further faults does not reach the end, -1 when there is none. It
+// follows one run from each, in which the first step that can happen does.
+func (x *search) adrift() int32 {
 	ends := make([]int8, len(x.to)) // 1: it does; 2: being followed
 	for id := range x.to {
 		var path []int32
@@ -130,23 +138,23 @@ func (x *search) trace(id int32, bad string) string {
 		var taken step
 		var after state
 		x.each(&s, func(l step, t *state) {
-			if to, known := x.at[[2]uint64{maphash.Comparable(x.seeds[0], *t), maphash.Comparable(x.seeds[1], *t)}]; known && to == id && taken.what == "" {
+			if to, known := x.at[x.key(t)]; known && to == id && taken.what == "" {
 				taken, after = l, *t
 			}
 		})
-		fmt.Fprintf(&b, "%3d  %s\n", n+1, taken.text(&s))
+		fmt.Fprintf(&b, "%3d  %s\n", n+1, taken.text())
 		s = after
 	}
 	return b.String() + "     " + bad
 }
 
-func (l step) text(s *state) string {
+func (l step) text() string {
 	var b strings.Builder
 	if l.fault {
 		b.WriteString("! ")
 	}
-	if l.who < maxWorkers {
-		b.WriteString(s.workers[l.who].name() + " ")
+	if l.who.pc != 0 {
+		b.WriteString(l.who.name() + " ")
 	}
 	b.WriteString(l.what)
 	if l.item > 0 {
@@ -157,11 +165,8 @@ func (l step) text(s *state) string {
 
 func (w *worker) name() string {
 	name := fmt.Sprintf("%s %d, turn %d", []string{"plan of pass", "copy of plan", "verify of plan"}[w.queue], w.step, w.turn%maxTurns)
-	switch {
-	case w.pc == 0:
-		return "a message"
-	case !w.locked:
-		return name + " (zombie)"
+	if !w.locked {
+		name += " (zombie)"
 	}
 	return name
 }

@@ -9,11 +9,12 @@ const (
 	next                      // send the message that follows
 	complete                  // complete the message
 
-	own    // copier: make the group this delivery's
+	read   // copier: read the group
+	own    // make it this delivery's
+	adopt  // the same in the wrong order, after looking its items up
 	count  // ask whether the plan still counts
 	look   // look items up on the target
-	copies // import
-	store  // write what became of the group
+	copies // import, then write what became of the group
 	finish // mark the shard done
 	pause  // note that the delivery ends early
 
@@ -33,7 +34,7 @@ const (
 // row is the plan whose group this worker reads and writes.
 func (w *worker) row() uint8 {
 	switch {
-	case w.queue == copyQueue && w.pc >= own && w.pc <= store:
+	case w.queue == copyQueue && w.pc >= own && w.pc <= copies:
 		return w.step
 	case w.queue == planQueue && w.pc == take:
 		return w.plan - 1
@@ -54,6 +55,10 @@ func at(pc uint8) func(*state, *worker) {
 // end is at for the steps after which nothing of what the worker knows matters.
 func end(pc uint8) func(*state, *worker) {
 	return func(_ *state, w *worker) {
+		if pc == complete && !w.locked {
+			*w = worker{} // there is nothing that a zombie could complete
+			return
+		}
 		*w = worker{pc: pc, queue: w.queue, step: w.step, turn: w.turn, locked: w.locked, wait: w.wait && pc == pause, plan: w.plan, epoch: w.epoch}
 	}
 }
@@ -80,29 +85,27 @@ func (v *move) work() {
 func (v *move) sendAgain() {
 	v.do("sends its message again", func(s *state, w *worker) {
 		if w.turn%maxTurns == maxTurns-1 {
-			panic("the model has too few turns")
+			s.tooLong = true
+			return
 		}
-		early := w.wait && !s.waited(w)
-		v.send(s, w.queue, w.step, w.turn+1, early)
+		v.send(s, w.queue, w.step, w.turn+1, w.wait && s.young(w))
 		end(complete)(s, w)
 	})
 }
 
-// waited says whether the group that a worker waits for is ripe by now.
-func (s *state) waited(w *worker) bool {
+// young says whether the group that a worker waits for is not ripe yet.
+func (s *state) young(w *worker) bool {
 	plan := w.step
 	if w.queue == planQueue {
 		plan = w.plan - 1
 	}
-	return s.groups[plan].phase != settling || s.groups[plan].ripe
+	return s.groups[plan].phase == settling && !s.groups[plan].ripe
 }
 
-// completed is the host completing the message. A zombie's is another's by now.
+// completed is the host completing the message, or failing to.
 func (v *move) completed() {
 	v.do("completes its message", func(_ *state, w *worker) { *w = worker{} })
-	if v.me().locked {
-		v.fault("completes its message, which is delivered again all the same", func(s *state, w *worker) { s.release(w); *w = worker{} })
-	}
+	v.fault("does not complete its message, which is delivered again", func(s *state, w *worker) { s.release(w); *w = worker{} })
 }
 
 // copy is copier.Copy.
@@ -111,20 +114,29 @@ func (v *move) copy() {
 	switch w.pc {
 	case begin:
 		v.beginCopy()
+	case read:
+		v.do("reads the group", func(s *state, w *worker) {
+			g := s.groups[w.step]
+			w.pc, w.holds, w.items = own, true, g.results
+			w.settle = (g.phase == importing || g.phase == settling) && !v.noLook
+			if g.phase == copied {
+				end(finish)(s, w)
+			}
+		})
 	case own:
 		v.own()
+	case adopt:
+		v.store("makes the group its own", group{phase: importing, results: v.groups[w.step].results}, at(count), v.handOver(), end(pause))
 	case count:
 		if v.box.current(w.step) && v.box.state == copying || v.noCurrent {
 			v.do("reads that its plan counts", v.owned)
 		} else {
-			v.do("reads that its plan is over", v.handOver())
+			v.handsOver("reads that its plan is over")
 		}
 	case look:
 		v.do("looks its items up on the target", func(s *state, w *worker) { w.items |= v.todo(w) &^ s.missing(); w.pc = copies })
 	case copies:
 		v.imports()
-	case store:
-		v.storeGroup()
 	case finish:
 		v.change("marks the shard done", func(b *box, w *worker) bool {
 			ok := b.state == copying && b.current(w.step)
@@ -140,7 +152,7 @@ func (v *move) copy() {
 			return b.state == copying && b.current(w.step)
 		}, func(_ *state, w *worker) { w.pc = again }, stale, end(again))
 	case next:
-		v.do("sends the verify message", func(s *state, w *worker) { v.send(s, verifyQueue, w.step, 0, false); w.pc = complete })
+		v.do("sends the verify message", func(s *state, w *worker) { v.send(s, verifyQueue, w.step, 0, false); end(complete)(s, w) })
 	}
 }
 
@@ -149,13 +161,7 @@ func (v *move) beginCopy() {
 	current := v.box.current(w.step)
 	switch {
 	case current && v.box.state == copying:
-		v.do("begins", func(s *state, w *worker) {
-			g := s.groups[w.step]
-			w.pc, w.holds, w.items = own, true, g.results
-			if g.phase == copied {
-				end(finish)(s, w)
-			}
-		})
+		v.do("begins", at(read))
 	case current && v.box.state == verifying && !v.noResend:
 		v.do("finds its shard done", end(next))
 	default:
@@ -171,31 +177,26 @@ func (v *move) handOver() func(*state, *worker) {
 	return end(again)
 }
 
+func (v *move) handsOver(what string) { v.do(what, v.handOver()) }
+
 func (v *move) own() {
 	w := v.me()
 	g := v.groups[w.step]
-	if !w.holds {
-		v.store("takes the group", g, nil, v.handOver(), nil)
-		return
-	}
 	mine := group{phase: importing, results: g.results}
+	theirs := group{phase: settling, results: g.results}
 	switch {
-	case g.phase == importing && v.lookFirst:
-		if !g.ripe {
-			v.do("finds the group unfinished and waits", snooze(pause))
-			return
-		}
-		v.do("looks its items up on the target", func(s *state, w *worker) { w.items |= v.todo(w) &^ s.missing(); w.doubt = true })
-		if w.doubt {
-			v.store("takes the group over", mine, at(copies), v.handOver(), end(pause))
-		}
+	case !w.holds, g.phase == importing && w.repeat:
+		v.store("makes the group its own", mine, at(count), v.handOver(), nil)
+	case g.phase == settling && w.repeat:
+		v.store("takes the group over to settle it", theirs, snooze(pause), v.handOver(), nil)
+	case g.phase == importing && v.lookFirst && g.ripe:
+		v.do("looks its items up on the target", func(s *state, w *worker) { w.items |= v.todo(w) &^ s.missing(); w.pc, w.settle = adopt, false })
+	case g.phase == settling && !g.ripe && !v.noWait, g.phase == importing && v.lookFirst:
+		v.do("finds the group unfinished and waits", snooze(pause))
 	case g.phase == importing && !v.noWait:
-		v.store("takes the group over to settle it", group{phase: settling, results: g.results}, snooze(pause), v.handOver(), end(pause))
-	case g.phase == settling && !g.ripe && !v.noWait:
-		v.do("finds the group too young to be settled", snooze(pause))
+		v.store("takes the group over to settle it", theirs, snooze(pause), v.handOver(), end(pause))
 	default:
-		doubtful := (g.phase == settling || g.phase == importing) && !v.noLook
-		v.store("makes the group its own", mine, func(_ *state, w *worker) { w.pc, w.settle = count, doubtful }, v.handOver(), end(pause))
+		v.store("makes the group its own", mine, at(count), v.handOver(), end(pause))
 	}
 }
 
@@ -227,9 +228,9 @@ func (v *move) imports() {
 	switch {
 	case busy:
 	case w.cause == lost:
-		v.do("gives its work up", v.handOver())
+		v.handsOver("gives its work up")
 	default:
-		v.do("ends its imports", at(store))
+		v.storeGroup()
 	}
 }
 
@@ -245,21 +246,14 @@ func (v *move) ask(i int) {
 
 // flight is what may become of an import.
 func (v *move) flight(i int) {
-	f := v.me().flights[i]
-	if f.there {
-		v.on("has the answer to an import", i+1, false, func(_ *state, w *worker) {
-			w.items |= 1 << i
-			w.flights[i] = flight{}
-		})
-	} else {
-		v.on("import is carried out", i+1, false, func(s *state, w *worker) {
-			s.target[i]++
-			w.flights[i] = flight{item: f.item, there: true}
-		})
-		v.on("is throttled", i+1, true, func(_ *state, w *worker) {
-			w.flights[i], w.cause = flight{}, max(w.cause, stopped)
-		})
-	}
+	v.on("imports", i+1, false, func(s *state, w *worker) {
+		s.target[i]++
+		w.items |= 1 << i
+		w.flights[i] = flight{}
+	})
+	v.on("is throttled at an import", i+1, true, func(_ *state, w *worker) {
+		w.flights[i], w.cause = flight{}, max(w.cause, stopped)
+	})
 	v.on("gets no answer to an import", i+1, true, func(s *state, w *worker) {
 		s.orphan(&w.flights[i])
 		w.doubt, w.cause = !v.lostIsNot, max(w.cause, stopped)
@@ -300,18 +294,17 @@ func (v *move) plan() {
 				q = verifyQueue
 			}
 			v.send(s, q, w.plan, 0, false)
-			w.pc = complete
+			end(complete)(s, w)
 		})
 	}
 }
 
 func (v *move) beginPlan() {
-	w, b := v.me(), v.box
-	planned := b.plans > 0 && b.of[b.plans-1].pass == b.pass
-	if w.step == b.pass && planned && !w.repeat && !v.noResend &&
-		(b.state == copying || b.state == verifying && b.of[b.plans-1].items == 0) {
-		v.do("finds its pass planned", func(s *state, w *worker) { end(next)(s, w); w.plan = b.plans - 1 })
-		return
+	last, stale := v.box.plans-1, end(complete)
+	planned := v.box.plans > 0 && v.box.of[last].pass == v.box.pass
+	if planned && v.box.pass == v.me().step && !v.noResend &&
+		(v.box.state == copying || v.box.state == verifying && v.box.of[last].items == 0) {
+		stale = func(s *state, w *worker) { end(next)(s, w); w.plan = last }
 	}
 	v.change("begins to plan", func(b *box, w *worker) bool {
 		ok := b.state <= verifying && (w.step == b.pass && !planned || w.step == b.pass+1)
@@ -320,13 +313,14 @@ func (v *move) beginPlan() {
 		}
 		w.plan = b.plans
 		return ok
-	}, at(quiesce), end(complete), end(again))
+	}, at(quiesce), stale, end(again))
 }
 
 func (v *move) quiesce() {
 	w := v.me()
 	g := group{}
-	if w.plan > 0 && v.box.of[w.plan-1].pass != w.step && !v.noQuiesce {
+	blind := v.noQuiesce || v.otherWave && v.box.epoch > 0
+	if w.plan > 0 && v.box.of[w.plan-1].pass != w.step && !blind {
 		g = v.groups[w.plan-1]
 	}
 	switch {
@@ -371,13 +365,16 @@ func (v *move) verify() {
 			v.do("finds its step over", end(complete))
 		}
 	case list:
-		v.do("lists the target", func(s *state, w *worker) { w.items, w.pc = s.missing(), decide })
+		v.do("lists both sides", func(s *state, w *worker) { w.items, w.pc = s.missing(), decide })
+		if int(v.box.pass)+1 < v.passes {
+			v.fault("lists both sides and finds an item changed", func(s *state, w *worker) { w.items, w.pc, w.more = s.missing(), decide, true })
+		}
 	case decide:
 		v.decide()
 	case next:
 		v.do("sends the next pass", func(s *state, w *worker) {
 			v.send(s, planQueue, s.box.of[w.step].pass+1, w.epoch*maxTurns, false)
-			w.pc = complete
+			end(complete)(s, w)
 		})
 	}
 }
@@ -394,16 +391,12 @@ func (v *move) decide() {
 			return ok
 		}
 	}
-	more := int(v.box.pass)+1 < v.passes
-	switch {
-	case v.me().items == 0:
-		v.change("finds all items on the target", to(done), end(complete), stale, end(again))
-		if more && v.faults > 0 {
-			v.change("finds that an item differs", to(planning), end(next), stale, end(again))
-		}
-	case more:
-		v.change("finds items missing", to(planning), end(next), stale, end(again))
+	switch w := v.me(); {
+	case w.items == 0 && !w.more:
+		v.change("notes that all is on the target", to(done), end(complete), stale, end(again))
+	case int(v.box.of[w.step].pass)+1 < v.passes:
+		v.change("asks for another pass", to(planning), end(next), stale, end(again))
 	default:
-		v.change("finds items missing for the last time", to(failed), end(complete), stale, end(again))
+		v.change("gives up with items missing", to(failed), end(complete), stale, end(again))
 	}
 }

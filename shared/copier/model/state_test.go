@@ -7,7 +7,7 @@ const (
 	maxItems   = 2
 	maxPasses  = 3 // and as many plans
 	maxWorkers = 3
-	maxTurns   = 8
+	maxTurns   = 16
 	maxOrphans = 6
 )
 
@@ -67,12 +67,11 @@ type group struct {
 type flight struct {
 	item  uint8 // from 1; 0 is no import
 	delay set   // plans whose group cannot become ripe before this import has ended
-	there bool  // carried out; the answer is on its way
 }
 
 // post is the messages of one step, each a bit by its turn and in the plan queue its epoch: which are in the queue,
 // which of these are not due yet, and which were sent at any time (for duplicate detection).
-type post struct{ queued, early, sent uint16 }
+type post struct{ queued, early, sent uint32 }
 
 // worker is one delivery; pc 0 is none. One that is at work without its message's lock is a zombie.
 type worker struct {
@@ -85,6 +84,7 @@ type worker struct {
 	cause                 uint8 // copier: why no further item is begun
 	wait                  bool  // come back when the group is ripe
 	plan, epoch           uint8 // planner: how many plans it has seen, then the plan to send; verifier: the mailbox's epoch
+	more                  bool  // verifier: another pass is needed
 	items                 set   // copier: those that have a result; planner and verifier: those missing on the target
 	flights               [maxItems]flight
 }
@@ -93,7 +93,6 @@ type worker struct {
 type late struct {
 	kind  uint8 // 0: none
 	plan  uint8
-	same  bool // the row is as the request expects it
 	group group
 	box   box
 }
@@ -129,6 +128,7 @@ func (s *state) missing() set {
 // putGroup writes a group's row for by, nil for nobody who would know.
 func (s *state) putGroup(plan uint8, g group, by *worker) {
 	s.groups[plan] = g
+	s.post[copyQueue][plan].early = 0 // at the latest when this group would have become ripe
 	if g.phase == settling {
 		s.since(plan)
 	}
@@ -138,7 +138,7 @@ func (s *state) putGroup(plan uint8, g group, by *worker) {
 		}
 	}
 	if s.late.kind == lateGroup && s.late.plan == plan {
-		s.late.same = false
+		s.late = late{} // it will be refused
 	}
 	if by != nil {
 		by.holds, by.same = true, true
@@ -158,7 +158,7 @@ func (s *state) since(plan uint8) {
 }
 
 func (f *flight) delays(plan uint8) {
-	if f.item != 0 && !f.there {
+	if f.item != 0 {
 		f.delay |= 1 << plan
 	}
 }
@@ -172,7 +172,7 @@ func (s *state) putBox(b box, by *worker) {
 		}
 	}
 	if s.late.kind == lateBox {
-		s.late.same = false
+		s.late = late{} // it will be refused
 	}
 	if by != nil {
 		by.same = true
@@ -181,7 +181,7 @@ func (s *state) putBox(b box, by *worker) {
 
 // orphan leaves an import to itself.
 func (s *state) orphan(f *flight) {
-	if !f.there && f.item != 0 {
+	if f.item != 0 {
 		at := slices.IndexFunc(s.orphans[:], func(o flight) bool { return o.item == 0 })
 		s.orphans[at] = *f
 	}
@@ -190,14 +190,14 @@ func (s *state) orphan(f *flight) {
 
 // canonical makes states equal that differ only in which worker or import is which.
 func (s *state) canonical() {
-	slices.SortFunc(s.workers[:], func(a, b worker) int { return a.rank() - b.rank() })
+	slices.SortFunc(s.workers[:], func(a, b worker) int { return b.rank() - a.rank() })
 	slices.SortFunc(s.orphans[:], func(a, b flight) int { return a.rank() - b.rank() })
 }
 
 func (f *flight) rank() int { return int(f.item)<<8 | int(f.delay) }
 
 func (w *worker) rank() int {
-	r := int(w.pc)<<16 | int(w.step)<<12 | int(w.turn)<<4
+	r := int(w.pc)<<12 | int(w.queue)<<9 | int(w.step)<<6 | int(w.turn)
 	for _, b := range []bool{w.locked, w.holds, w.same, w.doubt} {
 		r <<= 1
 		if b {

@@ -2,21 +2,24 @@ package model
 
 // rules are the ways in which a search departs from the protocol. The zero rules are the protocol.
 type rules struct {
-	noHolds      bool // an import is begun without asking whether the group is still ours
-	noMatch      bool // a group is overwritten without If-Match
-	noCurrent    bool // a group is begun without asking whether its plan still counts
-	noWait       bool // a group left unfinished is looked up and imported at once
-	noQuiesce    bool // the planner lists the target while an earlier plan's worker may still import
-	lookFirst    bool // items are looked up before the group is taken over
-	lostIsNot    bool // an import whose answer was lost counts as not carried out
-	noLook       bool // items in doubt are not looked up
-	doneFirst    bool // a message is completed before the one that follows it is sent
-	noResend     bool // a message about a step that is over is dropped without sending what follows
-	blindCommit  bool // a plan is committed without asking whether another was made meanwhile
-	dropLost     bool // a message is completed, nothing sent, when another worker has the group
-	dropPause    bool // likewise when a delivery that pauses finds the shard done
-	dropVerified bool // likewise when a verification finds that another has decided
-	outlive      bool // an import may be carried out later than Doubt after its worker asked
+	noHolds   bool // an import ends without asking whether the group is still ours
+	noMatch   bool // a group is overwritten without If-Match
+	noCurrent bool // a group is begun without asking whether its plan still counts
+	noWait    bool // a group left unfinished is looked up and imported at once
+	noQuiesce bool // the planner lists the target while an earlier plan's worker may still import
+	lookFirst bool // items are looked up before the group is taken over, not after
+	noLook    bool // items in doubt are not looked up
+	lostIsNot bool // an import whose answer was lost counts as not carried out
+	noResend  bool // a message about a step that is over is dropped; what follows is not sent again
+	doneFirst bool // a message is completed before it is sent again
+	outlive   bool // an import may be carried out when Doubt has passed since its worker asked
+
+	// See TestGaps.
+	dropLost     bool
+	dropPause    bool
+	dropVerified bool
+	blindCommit  bool
+	otherWave    bool
 }
 
 // bounds are how far a search goes.
@@ -30,10 +33,10 @@ type model struct {
 
 // step is one transition, as a trace shows it.
 type step struct {
-	what       string
-	queue, who uint8
-	item       int // from 1; 0 when it is about none
-	fault      bool
+	what  string
+	who   worker // as it was before; pc 0 when it is nobody's step
+	item  int    // from 1; 0 when it is about none
+	fault bool
 }
 
 // first is the state in which a mailbox waits to be planned.
@@ -66,15 +69,17 @@ func (v *move) on(what string, item int, fault bool, f func(s *state, w *worker)
 	if fault && v.faults == 0 {
 		return
 	}
-	s, l := *v.state, step{what: what, item: item, fault: fault, who: maxWorkers}
+	s, l := *v.state, step{what: what, item: item, fault: fault}
 	if fault {
 		s.faults--
 	}
 	if v.k < 0 {
 		f(&s, nil)
 	} else {
-		l.who, l.queue = uint8(v.k), v.me().queue
 		f(&s, &s.workers[v.k])
+		if l.who = *v.me(); l.who.pc == 0 {
+			l.who = s.workers[v.k] // it is delivered
+		}
 	}
 	s.canonical()
 	v.emit(l, &s)
@@ -117,18 +122,16 @@ func (v *move) requests() {
 	if v.late.kind == 0 {
 		return
 	}
-	if v.late.same {
-		v.do("a late ledger write is carried out", func(s *state, _ *worker) {
-			l := s.late
-			s.late = late{}
-			if l.kind == lateBox {
-				s.putBox(l.box, nil)
-			} else {
-				s.putGroup(l.plan, l.group, nil)
-			}
-		})
-	}
-	v.do("a late ledger write is lost or refused", func(s *state, _ *worker) { s.late = late{} })
+	v.do("a late ledger write is carried out", func(s *state, _ *worker) {
+		l := s.late
+		s.late = late{}
+		if l.kind == lateBox {
+			s.putBox(l.box, nil)
+		} else {
+			s.putGroup(l.plan, l.group, nil)
+		}
+	})
+	v.do("a late ledger write is lost", func(s *state, _ *worker) { s.late = late{} })
 }
 
 // time lets groups become ripe.
@@ -166,7 +169,7 @@ func (s *state) ripen(plan int) {
 	}
 }
 
-// person pauses and resumes, or retries, once.
+// person pauses and resumes, once; retry is the same. What is started again after a pause is the next pass.
 func (v *move) person() {
 	if v.box.state == paused {
 		v.do("an operator resumes", func(s *state, _ *worker) {
@@ -177,7 +180,11 @@ func (v *move) person() {
 		})
 	}
 	if v.box.state <= verifying && v.box.epoch == 0 && int(v.box.pass)+1 < v.passes {
-		v.fault("an operator pauses", func(s *state, _ *worker) {
+		what := "an operator pauses"
+		if v.otherWave {
+			what = "an operator cancels; another wave takes the mailbox in"
+		}
+		v.fault(what, func(s *state, _ *worker) {
 			b := s.box
 			b.state = paused
 			s.putBox(b, nil)
@@ -192,7 +199,7 @@ func (v *move) receive() {
 			continue
 		}
 		for n, p := range v.post[q] {
-			for t := range uint8(16) {
+			for t := range uint8(2 * maxTurns) {
 				if (p.queued&^p.early)>>t&1 == 0 {
 					continue
 				}
@@ -235,16 +242,19 @@ func (s *state) release(w *worker) {
 	}
 }
 
-// breakDown is what may happen to a worker at any moment.
+// breakDown is what may happen to a worker at any moment. A message that is received or done can be delivered again anyway.
 func (v *move) breakDown() {
-	v.fault("is killed", func(s *state, w *worker) {
-		s.release(w)
-		for i := range w.flights {
-			s.orphan(&w.flights[i])
-		}
-		*w = worker{}
-	})
-	if v.me().locked {
+	w := v.me()
+	if w.pc != begin && w.pc != complete {
+		v.fault("is killed", func(s *state, w *worker) {
+			s.release(w)
+			for i := range w.flights {
+				s.orphan(&w.flights[i])
+			}
+			*w = worker{}
+		})
+	}
+	if w.pc != complete && w.locked {
 		v.fault("loses its lock and goes on", func(s *state, w *worker) { s.release(w) })
 	}
 }
@@ -260,7 +270,7 @@ func (v *move) store(what string, g group, ok, lost, fails func(*state, *worker)
 	case w.repeat:
 		v.do(what+": the repeated request meets another's row", func(s *state, w *worker) { w.repeat = false; lost(s, w) })
 		return
-	case !w.holds && !v.noMatch:
+	case !w.holds && (!v.noMatch || fails == nil):
 		v.do(what+": refused, another has it", lost)
 		return
 	}
@@ -268,7 +278,7 @@ func (v *move) store(what string, g group, ok, lost, fails func(*state, *worker)
 	v.fault(what+", the answer is lost, the client repeats it", func(s *state, w *worker) { s.putGroup(plan, g, w); w.repeat = true })
 	if v.late.kind == 0 {
 		v.fault(what+" fails, the request is still on its way", func(s *state, w *worker) {
-			s.late = late{kind: lateGroup, plan: plan, same: true, group: g}
+			s.late = late{kind: lateGroup, plan: plan, group: g}
 			fails(s, w)
 		})
 	}
@@ -289,7 +299,7 @@ func (v *move) change(what string, f func(b *box, w *worker) bool, ok, stale, fa
 	v.fault(what+", the answer is lost, the client repeats it", func(s *state, w *worker) { f(&s.box, w); s.putBox(b, w); w.repeat = true })
 	if v.late.kind == 0 {
 		v.fault(what+" fails, the request is still on its way", func(s *state, w *worker) {
-			s.late = late{kind: lateBox, same: true, box: b}
+			s.late = late{kind: lateBox, box: b}
 			fails(s, w)
 		})
 	}
