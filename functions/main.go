@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
@@ -27,11 +29,13 @@ import (
 	"github.com/mailferry/mailferry/shared/invoke"
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/ledger/tables"
+	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/mailbox/ews"
 	"github.com/mailferry/mailferry/shared/mailbox/ews/login"
 	"github.com/mailferry/mailferry/shared/mailbox/graph"
 	"github.com/mailferry/mailferry/shared/pipeline"
 	"github.com/mailferry/mailferry/shared/receipt"
+	"github.com/mailferry/mailferry/shared/telemetry"
 	"github.com/mailferry/mailferry/shared/verifier"
 )
 
@@ -52,35 +56,54 @@ func run(ctx context.Context, l config.Lookup, stdout io.Writer) int {
 		return 1
 	}
 	level.Set(c.Log)
-	p, err := assemble(c, log)
+	clock := clockwork.NewRealClock()
+	t, err := telemetry.Open(ctx, telemetry.Options{Endpoint: c.OTLP, Version: version(), Clock: clock, Log: log})
 	if err != nil {
 		log.Error("handler cannot start", "reason", err.Error())
 		return 1
 	}
-	if err := invoke.Serve(ctx, c.Port, routes(p), log); err != nil {
+	defer flush(ctx, t, log)
+	p, err := assemble(c, clock, t, log)
+	if err != nil {
+		log.Error("handler cannot start", "reason", err.Error())
+		return 1
+	}
+	h := telemetry.Host(routes(p, newGate(c.HTTPAuth == "entra", clock, log, t)))
+	if err := invoke.Serve(ctx, c.Port, h, log); err != nil {
 		log.Error("handler stopped", "reason", err.Error())
 		return 1
 	}
 	return invoke.Restart
 }
 
+// flushing is what is left for telemetry of the 30 s between SIGTERM and SIGKILL, of which invocations may take 25.
+const flushing = 3 * time.Second
+
+func flush(ctx context.Context, t *telemetry.Telemetry, log *slog.Logger) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), flushing)
+	defer stop()
+	if err := t.Shutdown(ctx); err != nil {
+		log.Warn("telemetry not sent", "reason", err.Error())
+	}
+}
+
 // assemble opens everything the stages need and puts them together.
-func assemble(c config.Config, log *slog.Logger) (*pipeline.Pipeline, error) {
+func assemble(c config.Config, clock clockwork.Clock, t *telemetry.Telemetry, log *slog.Logger) (*pipeline.Pipeline, error) {
 	cred, err := credential(c)
 	if err != nil {
 		return nil, err
 	}
-	clock := clockwork.NewRealClock()
 	source, err := ews.New(ews.Options{URL: c.EWS.URL, Accounts: accounts(c.EWS), Auth: login.Scheme(c.EWS.Auth),
 		MaxConcurrent: c.EWS.Concurrency, Clock: clock, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("open source: %w", err)
 	}
-	target, err := graph.New(graph.Options{BaseURL: c.Graph.URL, Credential: cred, Clock: clock, Log: log})
+	target, err := graph.New(graph.Options{BaseURL: c.Graph.URL, Credential: cred, Clock: clock, Log: log,
+		Transport: telemetry.Transport(toGraph())})
 	if err != nil {
 		return nil, fmt.Errorf("open target: %w", err)
 	}
-	n := pipeline.Needs{Targets: target, Clock: clock, Log: log, NewID: newID,
+	n := pipeline.Needs{Targets: target, Clock: clock, Log: log, Telemetry: t, NewID: newID,
 		Depth: verifier.Depth(c.Verify), Memory: c.Memory, Budget: c.Budget, Doubt: c.Doubt, Release: version()}
 	if c.ReceiptKey != "" {
 		if n.Key, err = receipt.ParseKey(c.ReceiptKey.Reveal()); err != nil {
@@ -90,8 +113,30 @@ func assemble(c config.Config, log *slog.Logger) (*pipeline.Pipeline, error) {
 	if err := stores(&n, c, cred); err != nil {
 		return nil, err
 	}
-	n.Sources = &fleet.Sources{Accounts: source, Ledger: n.Ledger, Clock: clock, Log: log}
+	n.Sources = &fleet.Sources{Accounts: counted{source, telemetry.Requests(source)}, Ledger: n.Ledger, Clock: clock, Log: log}
 	return pipeline.New(n), nil
+}
+
+// counted is the Exchange with its requests counted.
+type counted struct {
+	*ews.Client
+	sources mailbox.Sources
+}
+
+func (c counted) Source(ctx context.Context, address string) (mailbox.Source, error) {
+	return c.sources.Source(ctx, address)
+}
+
+// toGraph is the transport that graph makes for itself when it is given none.
+func toGraph() http.RoundTripper {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConnsPerHost:   64,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+	}
 }
 
 func accounts(e config.EWS) []ews.Account {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"time"
 
@@ -48,6 +49,8 @@ type Config struct {
 	Memory     int64         `env:"COPY_MEMORY, default=67108864"` // bytes of items in memory at once, per process
 	ReceiptKey Secret        `env:"RECEIPT_KEY"`                   // signs receipts: PKCS#8 PEM or base64 seed; without it there are no receipts
 	Log        slog.Level    `env:"LOG_LEVEL, default=INFO"`
+	OTLP       string        `env:"OTEL_EXPORTER_OTLP_ENDPOINT"` // http(s)://HOST[:PORT][/PATH] that takes spans and metrics by OTLP; without it none are made
+	HTTPAuth   string        `env:"HTTP_AUTH, default=key"`      // key: the host checks function keys; entra: app roles too, only with App Service authentication on
 }
 
 // ServiceBus is the namespace with the queues: the settings that the triggers use too.
@@ -132,6 +135,10 @@ func (c *Config) check() error {
 		return bad("EWS_AUTH", "want ntlm or basic")
 	case c.Verify != "index" && c.Verify != "sample" && c.Verify != "full":
 		return bad("VERIFY", "want index, sample or full")
+	case c.HTTPAuth != "key" && c.HTTPAuth != "entra":
+		return bad("HTTP_AUTH", "want key or entra")
+	case c.OTLP != "" && !httpURL(c.OTLP):
+		return bad("OTEL_EXPORTER_OTLP_ENDPOINT", "want http://HOST:PORT or https://HOST, without user, password and query")
 	case c.Budget < time.Minute:
 		return bad("COPY_BUDGET", "want at least 1m")
 	case c.Doubt <= 0:
@@ -143,4 +150,9 @@ func (c *Config) check() error {
 		}
 	}
 	return nil
+}
+
+func httpURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }

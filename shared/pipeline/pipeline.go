@@ -33,6 +33,7 @@ import (
 	"github.com/mailferry/mailferry/shared/reporter"
 	"github.com/mailferry/mailferry/shared/starter"
 	"github.com/mailferry/mailferry/shared/submitter"
+	"github.com/mailferry/mailferry/shared/telemetry"
 	"github.com/mailferry/mailferry/shared/verifier"
 )
 
@@ -50,7 +51,8 @@ type Needs struct {
 	Bus       bus.Bus
 	Clock     clockwork.Clock
 	Log       *slog.Logger
-	NewID     func() string // lower-case letters and digits, never the same twice
+	Telemetry *telemetry.Telemetry // nil: none
+	NewID     func() string        // lower-case letters and digits, never the same twice
 	Depth     verifier.Depth
 	Memory    int64         // bytes of items in memory at once, at least mailbox.Large
 	Budget    time.Duration // how long one copy delivery may work
@@ -72,6 +74,7 @@ type Pipeline struct {
 
 // New puts the stages together.
 func New(n Needs) *Pipeline {
+	n = n.measured()
 	return &Pipeline{
 		Needs:     n,
 		Submitter: &submitter.Submitter{Ledger: n.Ledger, Clock: n.Clock, NewID: n.NewID},
@@ -95,7 +98,18 @@ func (p *Pipeline) Deliver(ctx context.Context, q migration.Queue, body []byte) 
 	if err != nil {
 		return fmt.Errorf("read message of queue %s: %w", q, err)
 	}
-	err = p.stage(ctx, q, m)
+	ctx, d := p.Telemetry.Begin(ctx, q, m)
+	var cause error
+	broken := true // also when a stage panics
+	defer func() { p.delivered(ctx, d, m, cause, broken) }()
+	cause = p.stage(ctx, q, m)
+	err = p.follow(ctx, q, m, cause)
+	broken = err != nil
+	return err
+}
+
+// follow does what the stage's return means.
+func (p *Pipeline) follow(ctx context.Context, q migration.Queue, m migration.Message, err error) error {
 	if at, ok := outcome.Snoozed(err); ok {
 		p.Log.Info("snoozed", "queue", q, "wave", m.Wave, "mailbox", m.Mailbox, "pass", m.Pass, "shard", m.Shard,
 			"turn", m.Turn, "until", at.UTC(), "reason", err.Error())

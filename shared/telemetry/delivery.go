@@ -14,11 +14,12 @@ import (
 
 // Delivery is the work on one message.
 type Delivery struct {
+	Queue migration.Queue
+	Began time.Time
+
 	t      *Telemetry
 	span   trace.Span
-	queue  migration.Queue
 	tally  *Tally
-	start  time.Time
 	waited time.Duration
 }
 
@@ -47,14 +48,14 @@ const (
 
 // Begin starts a delivery. Everything that is done in the returned context is part of it. End must be called.
 func (t *Telemetry) Begin(ctx context.Context, q migration.Queue, m migration.Message) (context.Context, *Delivery) {
-	d := &Delivery{t: t, queue: q, start: t.clock.Now()}
+	d := &Delivery{Queue: q, Began: t.clock.Now(), t: t}
 	a := arrivalOf(ctx)
 	if !a.enqueued.IsZero() {
-		d.waited = max(d.start.Sub(a.enqueued), 0)
+		d.waited = max(d.Began.Sub(a.enqueued), 0)
 	}
 	parent := parentOf(a, m)
 	links := linksTo(trace.SpanContextFromContext(ctx), beganBy(parent.TraceState()))
-	ctx, d.span = t.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, parent), string(q), trace.WithTimestamp(d.start),
+	ctx, d.span = t.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, parent), string(q), trace.WithTimestamp(d.Began),
 		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(links...), trace.WithAttributes(
 			attribute.String("messaging.system", "servicebus"), attribute.String("messaging.destination.name", string(q)),
 			attribute.String("mailferry.wave", string(m.Wave)), attribute.String("mailferry.mailbox", string(m.Mailbox)),
@@ -77,7 +78,7 @@ func linksTo(spans ...trace.SpanContext) []trace.Link {
 // End counts the delivery, ends its span and returns what it came to. ctx is the one that Begin returned.
 func (d *Delivery) End(ctx context.Context, o Outcome, reason string) Summary {
 	now := d.t.clock.Now()
-	s := Summary{Seconds: now.Sub(d.start).Seconds(), Waited: d.waited.Seconds(), Trace: d.span.SpanContext().TraceID().String()}
+	s := Summary{Seconds: now.Sub(d.Began).Seconds(), Waited: d.waited.Seconds(), Trace: d.span.SpanContext().TraceID().String()}
 	s.Items, s.Bytes = d.tally.Imported()
 	source, target := d.tally.Of(Source), d.tally.Of(Target)
 	s.Source, s.Target, s.Throttled = source.Requests, target.Requests, (source.Throttled + target.Throttled).Seconds()
@@ -101,16 +102,13 @@ func (d *Delivery) End(ctx context.Context, o Outcome, reason string) Summary {
 }
 
 func (d *Delivery) count(ctx context.Context, o Outcome, s Summary) {
-	of := metric.WithAttributes(attribute.String("queue", string(d.queue)), attribute.String("outcome", string(o)))
+	of := metric.WithAttributes(attribute.String("queue", string(d.Queue)), attribute.String("outcome", string(o)))
 	d.t.deliveries.Add(ctx, 1, of)
 	d.t.seconds.Record(ctx, s.Seconds, of)
-	d.t.waited.Record(ctx, s.Waited, metric.WithAttributes(attribute.String("queue", string(d.queue))))
+	d.t.waited.Record(ctx, s.Waited, metric.WithAttributes(attribute.String("queue", string(d.Queue))))
 	d.t.items.Add(ctx, int64(s.Items))
 	d.t.bytes.Add(ctx, s.Bytes)
 }
-
-// Began says when the delivery started.
-func (d *Delivery) Began() time.Time { return d.start }
 
 // Ended counts a mailbox that came to an end and makes the root span of its trace, from its submission on.
 func (t *Telemetry) Ended(ctx context.Context, b migration.Mailbox) {
