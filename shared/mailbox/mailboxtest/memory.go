@@ -129,7 +129,10 @@ func (s *Memory) export(ctx context.Context, i int, id mailbox.ItemID, each func
 func (s *Memory) Expect(mailbox.ItemID, int64) {}
 
 // CreateFolder implements mailbox.Target.
-func (s *Memory) CreateFolder(_ context.Context, f mailbox.Folder) (mailbox.Folder, error) {
+func (s *Memory) CreateFolder(ctx context.Context, f mailbox.Folder) (mailbox.Folder, error) {
+	if err := ctx.Err(); err != nil {
+		return f, err
+	}
 	parent, err := s.parent(f.Parent)
 	if err != nil {
 		return f, mailbox.ErrNoFolder
@@ -186,6 +189,9 @@ func (s *Memory) Replace(ctx context.Context, _ mailbox.FolderID, old mailbox.It
 }
 
 func (s *Memory) keep(ctx context.Context, st mailbox.Stream) (mailbox.Stream, error) {
+	if err := ctx.Err(); err != nil {
+		return st, err
+	}
 	r, err := st.Open(ctx)
 	if err != nil {
 		return mailbox.Stream{}, fmt.Errorf("%w: open stream: %w", mailbox.ErrUnavailable, err)
