@@ -264,3 +264,6 @@ output identityPrincipalId string = identity.outputs.principalId
 
 @description('Name of the key vault.')
 output keyVaultName string = keyVault.outputs.name
+
+@description('Client ID of the app registration for sign-in; empty without sign-in.')
+output signInClientId string = signInClientId
