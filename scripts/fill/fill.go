@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -142,6 +143,28 @@ func put(m *exchangetest.Mailbox, folder uint64, msg *fts.Message) error {
 		return err
 	}
 	_, err = m.Add(folder, kept)
+	return err
+}
+
+// Scan adds one mail with an attachment of size bytes, without holding it in memory. The bytes do not compress.
+func Scan(m *exchangetest.Mailbox, n int, size int64) error {
+	f, err := m.Known("inbox")
+	if err != nil {
+		return err
+	}
+	data := fts.Large{Size: size, Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(io.LimitReader(rand.NewChaCha8([32]byte{byte(n)}), size)), nil
+	}}
+	msg := compose.Note(compose.NoteOptions{UID: fmt.Sprintf("scan-%d", n), Text: "Scan of the whole file", Created: time.Date(2025, 5, 5, 5, 5, 5, 0, time.UTC)})
+	msg.Properties.Set(fts.Prop(fts.TagMessageClass, "IPM.Note"))
+	msg.Attachments = []fts.Attachment{{Properties: fts.Properties{fts.Prop(fts.TagAttachLongFilename, "scan.tif"), fts.Prop(fts.TagAttachMethod, int32(1)),
+		{ID: fts.TagAttachData, Type: fts.Binary, Value: data}}}}
+	r, w := io.Pipe()
+	go func() { _ = w.CloseWithError(fts.Write(w, msg, Version)) }() // never fails
+	kept, err := m.Keep(r)
+	if err == nil {
+		_, err = m.Add(f.ID, kept)
+	}
 	return err
 }
 

@@ -27,6 +27,7 @@ import (
 type options struct {
 	Mailboxes int    `default:"20" help:"How many mailboxes to move."`
 	Each      int    `default:"100" help:"How many real messages each mailbox draws; not with --mail."`
+	Large     int64  `placeholder:"MB" help:"Also give every mailbox one mail with an attachment of so many megabytes, to see that memory stays flat; the target takes up to about 112."`
 	Mail      string `type:"existingdir" placeholder:"DIR" help:"Fill the source from this folder of .eml files, mbox files or Maildirs instead of the test data of Go modules. Each mail goes to one mailbox."`
 	JSON      string `placeholder:"FILE" help:"Write the summary to FILE."`
 	Hold      bool   `help:"Keep everything running afterwards and print how to reach every part."`
@@ -102,6 +103,11 @@ func (o options) fill(s *stack.Stack, plan fill.Plan, out io.Writer) ([]pair, er
 		}
 		if err := plan.Fill(p.source, n); err != nil {
 			return nil, fmt.Errorf("fill mailbox %d: %w", n+1, err)
+		}
+		if o.Large > 0 {
+			if err := fill.Scan(p.source, n, o.Large*1_000_000); err != nil {
+				return nil, fmt.Errorf("fill mailbox %d: %w", n+1, err)
+			}
 		}
 		s.EWS.AddMailbox(p.source)
 		s.Graph.AddMailbox(p.target)

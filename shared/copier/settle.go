@@ -60,8 +60,32 @@ func (g *group) settleFolder(ctx context.Context, folder int) error {
 		g.result(i, func(r *ledger.GroupItem) { r.Target, r.Found = target, true })
 		found++
 	}
+	if err := g.unresolved(ctx, folder, spare); err != nil {
+		return err
+	}
 	g.Log.Info("settled", "wave", g.box.Wave, "mailbox", g.box.ID, "pass", g.message.Pass, "shard", g.message.Shard,
 		"listed", len(listed), "found", found)
+	return nil
+}
+
+// unresolved reports identities of which the folder holds more than can be explained: more than were there before, were
+// imported, or were in doubt. Nothing is guessed and nothing removed; a person looks at them.
+func (g *group) unresolved(ctx context.Context, folder int, spare map[mailbox.Identity][]mailbox.ItemID) error {
+	for _, it := range g.items {
+		over := len(spare[it.Key.Identity]) - it.Before
+		if it.Folder != folder || it.Replace != "" || over <= 0 {
+			continue
+		}
+		path := g.shard.Folders[folder].Path
+		err := g.Ledger.Report(ctx, g.box.Wave, ledger.Problem{
+			Mailbox: g.box.ID, Pass: g.message.Pass, About: ledger.About("unresolved", path, it.Key), Reason: "unresolved",
+			Detail: fmt.Sprintf("after a lost answer the target holds %d more of this item than were imported; compare them by hand", over),
+			Folder: strings.Join(path, " / "), Class: it.Class, Received: it.Received, Size: it.Size, Seen: g.Clock.Now(),
+		})
+		if err != nil {
+			return fmt.Errorf("report unresolved item: %w", err)
+		}
+	}
 	return nil
 }
 

@@ -21,4 +21,42 @@
 //	any of them ─► cancelled  an operator's end
 //
 // A wave without a cutover time goes from verifying to done at once.
+//
+// # Why nothing is lost or doubled
+//
+// Graph's import has no idempotency key: asking twice imports twice. What follows is the argument that Mailferry asks
+// once, whatever stops, step by step: what is durable before it, what a crash after it leaves, who repairs it. The state
+// search in shared/copier/model checks the part about groups.
+//
+//	step                        durable before it             a crash after it leaves         repaired by
+//	submit: rows, claims, wave  nothing                       rows of a wave that is none     next claim of the address
+//	start: plan message         the wave                      a wave not marked started       the next tick; same message ID
+//	plan: manifests             state planning, the pass      manifests nobody reads          redelivery makes another plan
+//	plan: ledger row            all manifests of the plan     no copy message                 redelivery sends it
+//	copy: group as importing    the manifest                  a group that may be in work     redelivery settles it
+//	copy: import of an item     the group as ours             an item nobody knows of         settling finds it by its key
+//	copy: group as copied       every item's answer           the shard not marked done       redelivery skips the group
+//	copy: shard done            all its groups copied         no next message                 redelivery sends it
+//	verify: receipt             both sides listed anew        files that no row names         redelivery verifies again
+//	verify: ledger row          the receipt                   no next pass, claims held       redelivery sends and releases
+//
+// Not lost: an item is left out only with a reason that the ledger holds. Every pass compares what both sides list, not
+// what the ledger believes, and what is missing without a reason is planned again.
+//
+// Not doubled: an item is imported only by the worker that owns its group, and a group has one owner at a time:
+//
+//  1. A group is begun by an insert that fails if it is there, and stored under the condition that nobody else stored it.
+//     So a worker that was overtaken learns it at its next ledger write, and stops.
+//  2. It learns it earlier than that: an import asks at its last byte whether the group is still its own (the lease in
+//     shared/copier). An import that is not sent to its end is not carried out. However long a worker is held up, what
+//     it sends after it was overtaken is incomplete.
+//  3. What remains is an import whose last byte was sent before the group changed hands: it may be carried out a moment
+//     later. So whoever takes a group over waits for the doubt, a time longer than a request lives, before it looks at
+//     the target, and looks before it imports. The window is one import per place of the crew, four at most.
+//  4. A new plan lists the target. Before, it takes over every group of the last plan that is in work and waits the same
+//     way; a worker that begins a group asks afterwards whether its plan still counts. One of the two sees the other.
+//  5. An answer that was lost counts as neither yes nor no: its group is settled like an abandoned one.
+//
+// Should an import outlive the doubt all the same, the target holds an item too many. Verification counts items of equal
+// identity on both sides and reports it as extra; it is never removed, because the target may be its user's by then.
 package migration
