@@ -112,6 +112,7 @@ type state struct {
 	orphans [maxOrphans]flight // imports whose worker does not wait for them any more
 	late    late
 	faults  uint8 // how many more may happen
+	tooLong bool  // a message has used up its turns
 }
 
 // missing lists the target: the items that are not there.
@@ -128,7 +129,7 @@ func (s *state) missing() set {
 // putGroup writes a group's row for by, nil for nobody who would know.
 func (s *state) putGroup(plan uint8, g group, by *worker) {
 	s.groups[plan] = g
-	s.post[copyQueue][plan].early = 0 // at the latest when this group would have become ripe
+	s.due(plan) // if not before, when the group would have become ripe
 	if g.phase == settling {
 		s.since(plan)
 	}
@@ -142,6 +143,14 @@ func (s *state) putGroup(plan uint8, g group, by *worker) {
 	}
 	if by != nil {
 		by.holds, by.same = true, true
+	}
+}
+
+// due lets the messages that wait for a group come.
+func (s *state) due(plan uint8) {
+	s.post[copyQueue][plan].early = 0
+	for p := range s.post[planQueue] {
+		s.post[planQueue][p].early = 0
 	}
 }
 

@@ -140,7 +140,10 @@ func (v *move) time() {
 		if g.ripe || g.phase != settling && !(v.lookFirst && g.phase == importing) || !v.outlive && v.delays(p) {
 			continue
 		}
-		v.do("Doubt has passed since the group was written", func(s *state, _ *worker) { s.ripen(p) })
+		v.do("Doubt has passed since the group was written", func(s *state, _ *worker) {
+			s.groups[p].ripe = true
+			s.due(uint8(p))
+		})
 	}
 }
 
@@ -159,14 +162,6 @@ func (s *state) delays(plan int) bool {
 		}
 	}
 	return false
-}
-
-func (s *state) ripen(plan int) {
-	s.groups[plan].ripe = true
-	s.post[copyQueue][plan].early = 0
-	for p := range s.post[planQueue] {
-		s.post[planQueue][p].early = 0
-	}
 }
 
 // person pauses and resumes, once; retry is the same. What is started again after a pause is the next pass.
@@ -259,19 +254,19 @@ func (v *move) breakDown() {
 	}
 }
 
-// store writes the group's row if it is as this worker knows it. lost: another has changed it. fails: the writer sees
-// an error.
-func (v *move) store(what string, g group, ok, lost, fails func(*state, *worker)) {
+// store writes the group's row if it is as this worker knows it: ledger.BeginGroup and StoreGroup. It is refused when
+// another has changed the row, and fails when the writer sees any other error.
+func (v *move) store(what string, g group, ok, refused, fails func(*state, *worker)) {
 	w, plan := v.me(), v.me().row()
 	switch {
 	case w.repeat && w.same:
 		v.do(what+": the repeated request meets its own row", func(s *state, w *worker) { w.repeat, w.same = false, false; ok(s, w) })
 		return
 	case w.repeat:
-		v.do(what+": the repeated request meets another's row", func(s *state, w *worker) { w.repeat = false; lost(s, w) })
+		v.do(what+": the repeated request meets another's row", func(s *state, w *worker) { w.repeat = false; refused(s, w) })
 		return
-	case !w.holds && (!v.noMatch || fails == nil):
-		v.do(what+": refused, another has it", lost)
+	case !w.holds && !v.noMatch:
+		v.do(what+": refused, another has it", refused)
 		return
 	}
 	v.do(what, func(s *state, w *worker) { s.putGroup(plan, g, w); w.same = false; ok(s, w) })
@@ -284,7 +279,7 @@ func (v *move) store(what string, g group, ok, lost, fails func(*state, *worker)
 	}
 }
 
-// change writes the mailbox's row if f agrees.
+// change writes the mailbox's row if f agrees: ledger.ChangeMailbox.
 func (v *move) change(what string, f func(b *box, w *worker) bool, ok, stale, fails func(*state, *worker)) {
 	w, b := *v.me(), v.box
 	if w.repeat && w.same {
