@@ -110,8 +110,12 @@ func (d *delivery) read(ctx context.Context) error {
 		return fmt.Errorf("open manifest: %w", err)
 	}
 	defer r.Close()
-	if d.shard, err = manifest.Decode(r); err != nil {
+	d.shard, err = manifest.Decode(r)
+	if errors.Is(err, manifest.ErrDamaged) {
 		return outcome.Cancel(fmt.Errorf("%w; retry the mailbox to plan it anew", err))
+	}
+	if err != nil {
+		return err
 	}
 	d.groups, err = d.Ledger.GroupList(ctx, d.of())
 	if err != nil {

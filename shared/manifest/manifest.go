@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -89,7 +90,10 @@ func Encode(m Manifest) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Decode reads a manifest and checks it. Errors name the line.
+// ErrDamaged says that a manifest is not what was written. It names the line.
+var ErrDamaged = errors.New("manifest is damaged")
+
+// Decode reads a manifest and checks it. An error is [ErrDamaged] or the reader's own.
 func Decode(r io.Reader) (Manifest, error) {
 	var m Manifest
 	lines := bufio.NewScanner(r)
@@ -97,14 +101,17 @@ func Decode(r io.Reader) (Manifest, error) {
 	sum, line := sha256.New(), 0
 	next := func(v any) error {
 		line++
-		if !lines.Scan() {
-			if err := lines.Err(); err != nil {
-				return fmt.Errorf("manifest line %d: %w", line, err)
-			}
-			return fmt.Errorf("manifest line %d: file ends early", line)
+		more := lines.Scan() // also true for what a reader that failed has left of a line
+		switch err := lines.Err(); {
+		case errors.Is(err, bufio.ErrTooLong):
+			return fmt.Errorf("%w: line %d: longer than %d bytes", ErrDamaged, line, maxLine)
+		case err != nil:
+			return fmt.Errorf("read manifest line %d: %w", line, err)
+		case !more:
+			return fmt.Errorf("%w: line %d: file ends early", ErrDamaged, line)
 		}
 		if err := json.Unmarshal(lines.Bytes(), v); err != nil {
-			return fmt.Errorf("manifest line %d: %w", line, err)
+			return fmt.Errorf("%w: line %d: %w", ErrDamaged, line, err)
 		}
 		return nil
 	}
@@ -114,7 +121,7 @@ func Decode(r io.Reader) (Manifest, error) {
 	}
 	count()
 	if m.Version != Version || m.Count < 0 || m.Count > maxItems {
-		return m, fmt.Errorf("manifest line 1: version %d with %d items, want version %d with at most %d", m.Version, m.Count, Version, maxItems)
+		return m, fmt.Errorf("%w: line 1: version %d with %d items, want version %d with at most %d", ErrDamaged, m.Version, m.Count, Version, maxItems)
 	}
 	for range m.Count {
 		var it Item
@@ -122,7 +129,7 @@ func Decode(r io.Reader) (Manifest, error) {
 			return m, err
 		}
 		if it.Folder < 0 || it.Folder >= len(m.Folders) {
-			return m, fmt.Errorf("manifest line %d: folder %d of %d", line, it.Folder, len(m.Folders))
+			return m, fmt.Errorf("%w: line %d: folder %d of %d", ErrDamaged, line, it.Folder, len(m.Folders))
 		}
 		count()
 		m.Items = append(m.Items, it)
@@ -132,10 +139,10 @@ func Decode(r io.Reader) (Manifest, error) {
 		return m, err
 	}
 	if end.SHA256 != hex.EncodeToString(sum.Sum(nil)) {
-		return m, fmt.Errorf("manifest line %d: checksum does not fit the lines above", line)
+		return m, fmt.Errorf("%w: line %d: checksum does not fit the lines above", ErrDamaged, line)
 	}
 	if lines.Scan() {
-		return m, fmt.Errorf("manifest line %d: more after the end", line+1)
+		return m, fmt.Errorf("%w: line %d: more after the end", ErrDamaged, line+1)
 	}
 	return m, nil
 }
