@@ -130,7 +130,7 @@ func (m *Mailbox) Settled() int {
 
 // To moves the mailbox to another state, or says that no stage may do that.
 func (m *Mailbox) To(s State, now time.Time) error {
-	ok := s == Failed || s == Cancelled || s == Paused || slices.Contains(next[m.State], s)
+	ok := s == Failed || s == Cancelled || s == Paused && !m.State.Held() || slices.Contains(next[m.State], s)
 	if !ok || m.State == Cancelled || (m.State == Done && s != Done) {
 		return fmt.Errorf("mailbox is %s and cannot become %s", m.State, s)
 	}
