@@ -16,6 +16,8 @@ Everything keeps running until Ctrl-C.
 
 EWS            %s
   account      %s\%s   password %s   (may impersonate every mailbox)
+  owners       %s\%s … %s   password %s   (each has its own mailbox)
+  sign-in      NTLM, Negotiate or Basic
   mailboxes    %s … %s
 Graph          %s
   token        %s
@@ -27,6 +29,7 @@ Functions      %s
   key          %s   (x-functions-key)
   master key   %s
 `, s.EWS.URL(), stack.ServiceDomain, stack.ServiceUser, stack.ServicePassword,
+		stack.ServiceDomain, owner(0), owner(len(pairs)-1), ownerPassword,
 		pairs[0].source.Address, pairs[len(pairs)-1].source.Address,
 		s.Graph.URL(), s.Graph.Token(), identity, header, pairs[0].target.Address, pairs[len(pairs)-1].target.Address,
 		s.Bus.ConnectionString(), s.Storage, s.Host.URL(), s.Host.Key(), s.Host.MasterKey())

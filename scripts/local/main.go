@@ -19,6 +19,7 @@ import (
 
 	"github.com/mailferry/mailferry/scripts/fill"
 	"github.com/mailferry/mailferry/scripts/stack"
+	"github.com/mailferry/mailferry/shared/mailbox/ews/ewstest"
 	"github.com/mailferry/mailferry/shared/mailbox/exchangetest"
 	"github.com/mailferry/mailferry/shared/mailbox/fts"
 )
@@ -69,7 +70,8 @@ func run(ctx context.Context, o options, out io.Writer) (bool, error) {
 	}
 	fmt.Fprintln(out, "Starting Azurite, Service Bus, Exchange, Graph and the Functions host …")
 	s, err := stack.Start(ctx, stack.Options{Package: filepath.Join(o.Root, "build", "package"),
-		Azurite: filepath.Join(o.Root, "scripts", "azurite"), Log: log, Env: map[string]string{"COPY_DOUBT": "5s"}})
+		Azurite: filepath.Join(o.Root, "scripts", "azurite"), Log: log, Env: map[string]string{"COPY_DOUBT": "5s"},
+		EWS: ewstest.Options{Auth: []ewstest.Scheme{ewstest.Negotiate, ewstest.NTLM, ewstest.Basic}}})
 	if err != nil {
 		return false, err
 	}
@@ -87,6 +89,11 @@ type pair struct{ source, target *exchangetest.Mailbox }
 // german are a source's folder names in another language: well-known folders keep their meaning.
 var german = map[string]string{"inbox": "Posteingang", "sentitems": "Gesendete Elemente", "drafts": "Entwürfe",
 	"deleteditems": "Gelöschte Elemente", "calendar": "Kalender", "contacts": "Kontakte", "tasks": "Aufgaben", "notes": "Notizen"}
+
+// Each source mailbox has an owner who can log on to it, for clients that do not impersonate.
+const ownerPassword = "local-only-0815"
+
+func owner(n int) string { return fmt.Sprintf("user%04d", n+1) }
 
 func (o options) fill(s *stack.Stack, plan fill.Plan, out io.Writer) ([]pair, error) {
 	fmt.Fprintf(out, "Filling %d mailboxes …\n", o.Mailboxes)
@@ -110,6 +117,7 @@ func (o options) fill(s *stack.Stack, plan fill.Plan, out io.Writer) ([]pair, er
 			}
 		}
 		s.EWS.AddMailbox(p.source)
+		s.EWS.AddAccount(owner(n), ownerPassword, stack.ServiceDomain, ewstest.Owns(p.source.Address))
 		s.Graph.AddMailbox(p.target)
 		pairs = append(pairs, p)
 	}

@@ -237,9 +237,9 @@ type Problem struct {
 	Detail   string              `json:"detail,omitempty"`
 	Folder   string              `json:"folder,omitempty"` // names from the top, joined by " / "
 	Class    string              `json:"class,omitempty"`
-	Received time.Time           `json:"received"`
+	Received time.Time           `json:"received,omitzero"`
 	Size     int64               `json:"size,omitempty"`
-	Seen     time.Time           `json:"seen"`
+	Seen     time.Time           `json:"seen,omitzero"`
 }
 
 // About names what a problem says of an item in a folder, so that the same finding is the same problem.
@@ -324,8 +324,8 @@ const (
 // Group is up to 20 items of a shard.
 type Group struct {
 	Phase Phase       `json:"phase"`
-	Owner string      `json:"owner"` // the delivery that works on it
-	Since time.Time   `json:"since"` // when the phase began
+	Owner string      `json:"owner"`          // the delivery that works on it
+	Since time.Time   `json:"since,omitzero"` // when the phase began
 	Items []GroupItem `json:"items"`
 
 	row Row

@@ -78,7 +78,7 @@ type Plan struct {
 
 // Window is what the mailbox has uploaded since a moment: the target counts bytes per mailbox and five minutes.
 type Window struct {
-	Since time.Time `json:"since"`
+	Since time.Time `json:"since,omitzero"`
 	Bytes int64     `json:"bytes"` // on the wire
 }
 
@@ -103,10 +103,10 @@ type Mailbox struct {
 	Window    Window    `json:"window"`
 	Counts    Counts    `json:"counts"`
 	Receipt   string    `json:"receipt,omitempty"` // blob of the last receipt, without its ending
-	Submitted time.Time `json:"submitted"`
-	Started   time.Time `json:"started"`
-	Changed   time.Time `json:"changed"`
-	Finished  time.Time `json:"finished"`
+	Submitted time.Time `json:"submitted,omitzero"`
+	Started   time.Time `json:"started,omitzero"`
+	Changed   time.Time `json:"changed,omitzero"`
+	Finished  time.Time `json:"finished,omitzero"`
 	Problem   string    `json:"problem,omitempty"` // the last one, in words a person can act on
 }
 
@@ -159,9 +159,9 @@ type Wave struct {
 	ID        WaveID    `json:"id"`
 	Name      string    `json:"name,omitempty"` // what people call it
 	Mailboxes int       `json:"mailboxes"`
-	Submitted time.Time `json:"submitted"`
-	Start     time.Time `json:"start"`              // when its mailboxes begin
-	Cutover   time.Time `json:"cutover"`            // when the last pass begins; zero: the first pass is the last
+	Submitted time.Time `json:"submitted,omitzero"`
+	Start     time.Time `json:"start,omitzero"`     // when its mailboxes begin
+	Cutover   time.Time `json:"cutover,omitzero"`   // when the last pass begins; zero: the first pass is the last
 	Spread    int       `json:"spread,omitempty"`   // seconds over which the starts are spread
 	Started   bool      `json:"started,omitempty"`  // plan messages were sent
 	Switched  bool      `json:"switched,omitempty"` // cutover messages were sent

@@ -173,5 +173,10 @@ func (p *Pipeline) fail(ctx context.Context, q migration.Queue, m migration.Mess
 	if err != nil {
 		return fmt.Errorf("mark mailbox failed: %w", errors.Join(err, cause))
 	}
+	err = p.Ledger.Report(ctx, m.Wave, ledger.Problem{Mailbox: m.Mailbox, Pass: m.Pass, About: "failed-" + string(q),
+		Reason: "mailbox failed", Detail: cause.Error(), Seen: p.Clock.Now()})
+	if err != nil {
+		return fmt.Errorf("report failed mailbox: %w", err)
+	}
 	return p.Reporter.Report(ctx, m.Wave, m.Mailbox)
 }
