@@ -100,6 +100,7 @@ func checks() []check {
 			{functionapp, "keyVaultReferenceIdentity: identityId", "keyVaultReferenceIdentity: 'SystemAssigned'", "keyVaultReferenceIdentity"},
 			{"infra/production.bicepparam", "name: 'http', instanceCount", "name: 'function:copyshards', instanceCount", "alwaysReady names function:copyshards"},
 			{functionapp, "unauthenticatedClientAction: 'Return401'", "unauthenticatedClientAction: 'AllowAnonymous'", "sign-in"},
+			{functionapp, "empty(signInClientId) ? 'key' : 'entra'", "'entra'", "trial: HTTP_AUTH is entra"},
 			{functionapp, "if (!empty(signInClientId))", "if (empty(signInClientId))", "sign-in"},
 		}},
 		{"versions", checkVersions, []breakage{

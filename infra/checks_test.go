@@ -257,8 +257,7 @@ var readByOthers = map[string]string{
 	"ServiceBusConnection__credential":              "the Functions host's trigger",
 	"ServiceBusConnection__clientId":                "the Functions host's trigger",
 	"ServiceBusConnection__fullyQualifiedNamespace": "the Functions host's trigger",
-	"GOMEMLIMIT":  "the Go runtime",
-	"RECEIPT_KEY": "receipts, once they are signed",
+	"GOMEMLIMIT": "the Go runtime",
 }
 
 // Settings that infra does not set, and why.
@@ -582,6 +581,9 @@ func checkApp(s *site) (f findings) {
 		}
 		if on != want {
 			f.add("%s: sign-in required is %t, want %t", in, on, want)
+		}
+		if got := settings(s.deployed[in])["HTTP_AUTH"]; (got == "entra") != want {
+			f.add("%s: HTTP_AUTH is %s: without sign-in in front anybody could write its header", in, got)
 		}
 	}
 	return f

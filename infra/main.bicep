@@ -53,6 +53,9 @@ param verify string = 'sample'
 @allowed(['DEBUG', 'INFO', 'WARN', 'ERROR'])
 param logLevel string = 'INFO'
 
+@description('Optional. An OpenTelemetry collector that takes spans and metrics over HTTP: https://HOST. Empty: log lines only.')
+param otlpEndpoint string = ''
+
 @description('Optional. Memory of one instance in MB.')
 @allowed([512, 2048, 4096])
 param instanceMemory int = 2048
@@ -222,6 +225,7 @@ module functionApp 'modules/functionapp.bicep' = {
     ews: { url: ewsUrl, auth: ewsAuth, user: ewsUser, concurrency: ewsConcurrency }
     verify: verify
     logLevel: logLevel
+    otlpEndpoint: otlpEndpoint
   }
 }
 

@@ -20,15 +20,18 @@ import (
 
 	"github.com/mailferry/mailferry/infra/kql"
 	"github.com/mailferry/mailferry/shared/bus"
+	"github.com/mailferry/mailferry/shared/fleet"
 	"github.com/mailferry/mailferry/shared/invoke"
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/mailbox/exchangetest"
 	"github.com/mailferry/mailferry/shared/mailbox/fts"
 	"github.com/mailferry/mailferry/shared/mailbox/fts/compose"
+	"github.com/mailferry/mailferry/shared/pace"
 	"github.com/mailferry/mailferry/shared/parker"
 	"github.com/mailferry/mailferry/shared/pipeline"
 	"github.com/mailferry/mailferry/shared/pipeline/pipelinetest"
 	"github.com/mailferry/mailferry/shared/submitter"
+	"github.com/mailferry/mailferry/shared/telemetry"
 )
 
 // recording is log lines as Application Insights has them: the handler's standard output, a row per line.
@@ -77,6 +80,7 @@ type throttle struct {
 	sources mailbox.Sources
 	targets mailbox.Targets
 	clock   clockwork.Clock
+	fence   pace.Fence
 	mu      sync.Mutex
 	calls   map[string]int
 }
@@ -91,10 +95,15 @@ func (t *throttle) busy(address, prefix string, times int) bool {
 
 func (t *throttle) Source(ctx context.Context, address string) (mailbox.Source, error) {
 	if t.busy(address, "box2", 1) {
-		return nil, &mailbox.Throttled{Until: t.clock.Now().Add(20 * time.Minute), By: "ews account"}
+		until := t.clock.Now().Add(20 * time.Minute)
+		t.fence.Raise(until, "ews account")
+		return nil, &mailbox.Throttled{Until: until, By: "ews account"}
 	}
 	return t.sources.Source(ctx, address)
 }
+
+// Account implements fleet.Accounts.
+func (t *throttle) Account(string) (string, *pace.Fence) { return "ews-1", &t.fence }
 
 func (t *throttle) Target(ctx context.Context, address string) (mailbox.Target, error) {
 	if t.busy(address, "box3", 2) {
@@ -112,7 +121,8 @@ func record(t *testing.T) *recording {
 	log := r.log(clock)
 	l := pipelinetest.New(func(n *pipeline.Needs) {
 		th := &throttle{sources: n.Sources, targets: n.Targets, clock: clock, calls: map[string]int{}}
-		n.Clock, n.Log, n.Sources, n.Targets = clock, log, th, th
+		n.Clock, n.Log, n.Targets = clock, log, th
+		n.Sources = &fleet.Sources{Accounts: th, Ledger: n.Ledger, Clock: clock, Log: log}
 	})
 	l.Clock, l.Bus.Clock = clock, clock
 	l.Around = func(letter bus.Letter, deliver func() error) error {
@@ -143,7 +153,7 @@ func record(t *testing.T) *recording {
 	return r
 }
 
-// stall plans a mailbox and then nothing more happens to it.
+// stall plans a mailbox, from a message that waited an hour, and then nothing more happens to it.
 func stall(t *testing.T, l *pipelinetest.Local, line submitter.Line) {
 	t.Helper()
 	if _, err := l.Submit(t.Context(), submitter.Batch{Mailboxes: []submitter.Line{line}}); err != nil {
@@ -153,7 +163,8 @@ func stall(t *testing.T, l *pipelinetest.Local, line submitter.Line) {
 	if !ok {
 		t.Fatal("there is no plan message")
 	}
-	if err := l.Deliver(t.Context(), letter.Queue, letter.Message.Encode()); err != nil {
+	arrived := telemetry.Arrived(t.Context(), nil, l.Clock.Now().Add(-time.Hour))
+	if err := l.Deliver(arrived, letter.Queue, letter.Message.Encode()); err != nil {
 		t.Fatal(err)
 	}
 	l.Clock.Advance(2 * time.Hour)

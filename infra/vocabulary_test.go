@@ -184,6 +184,8 @@ func checkVocabulary(s *site) (f findings) {
 		f.add("read the workbook: %v", err)
 	}
 	outcomes, _ := fs.ReadFile(s.fsys, "shared/invoke/mux.go")
+	more, _ := fs.ReadFile(s.fsys, "shared/telemetry/delivery.go")
+	outcomes = append(outcomes, more...)
 	for _, q := range queries {
 		known := map[string]bool{}
 		for _, msg := range q.compared("msg") {
@@ -274,7 +276,7 @@ func telemetryChecks() []check {
 	return []check{
 		{"vocabulary", checkVocabulary, []breakage{
 			{"shared/verifier/verifier.go", `Log.Info("verified"`, `Log.Info("was verified"`, `asks for the message "verified", which nothing logs`},
-			{"shared/copier/copier.go", `"uploaded", d.uploaded`, `"sent", d.uploaded`, "tile limits reads uploaded, which none of its messages has"},
+			{"shared/pipeline/measure.go", `"targetRequests", s.Target`, `"requests", s.Target`, "tile limit-requests reads targetRequests, which none of its messages has"},
 			{"shared/invoke/mux.go", `slog.Float64("seconds"`, `slog.Float64("took"`, "tile functions reads seconds"},
 			{"infra/workbook.json", "d.state == 'synced'", "d.state == 'sinced'", `asks for the state "sinced"`},
 			{"infra/modules/alerts.bicep", "d.outcome == 'panic'", "d.outcome == 'panicked'", `asks for the outcome "panicked"`},

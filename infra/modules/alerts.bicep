@@ -46,7 +46,7 @@ var logAlerts = [
     query: '''
       traces
       | extend d = parse_json(message)
-      | where d.msg in ('planned', 'copied', 'snoozed', 'verified', 'mailbox failed', 'parked', 'plan dropped', 'copy dropped', 'verify dropped')
+      | where d.msg in ('planned', 'copied', 'snoozed', 'verified', 'mailbox failed', 'parked', 'plan dropped', 'copy dropped', 'verify dropped', 'failed', 'operator acted')
       | extend mailbox = tostring(d.mailbox), due = iff(d.msg == 'snoozed', todatetime(d.until), timestamp)
       | extend resting = d.msg in ('mailbox failed', 'parked') or d.state in ('synced', 'done', 'failed', 'paused', 'cancelled')
       | summarize arg_max(timestamp, due, resting) by mailbox
@@ -94,10 +94,23 @@ var logAlerts = [
     query: '''
       traces
       | extend d = parse_json(message)
-      | where d.msg == 'snoozed' and d.reason has 'throttled by ews'
-      | extend until = todatetime(d.until)
-      | summarize longest = max(until - timestamp), spans = dcount(bin(timestamp, 5m))
-      | where longest > 15m or spans > 3
+      | where d.msg == 'fenced'
+      | summarize longest = max(todouble(d.seconds)), spans = dcount(bin(timestamp, 5m)) by account = tostring(d.account)
+      | where longest > 900 or spans > 3
+    '''
+  }
+  {
+    name: 'backlog'
+    severity: 3
+    every: 'PT15M'
+    within: 'PT30M'
+    description: 'Messages wait for more than half an hour after they are due: there are too few instances, or a side is too slow for what was started.'
+    query: '''
+      traces
+      | extend d = parse_json(message)
+      | where d.msg == 'delivered'
+      | summarize waited = max(todouble(d.waitedSeconds)) by queue = tostring(d.queue)
+      | where waited > 1800
     '''
   }
   {
@@ -105,12 +118,12 @@ var logAlerts = [
     severity: 2
     every: 'PT5M'
     within: 'PT15M'
-    description: 'Invocations fail. Each is delivered again at once, ten times at most; then it is parked.'
+    description: 'Work fails and is tried again. After ten times its mailbox is failed. Read the reason in the lines "failed" and "invocation".'
     query: '''
       traces
       | extend d = parse_json(message)
-      | where d.msg == 'invocation' and d.outcome in ('failed', 'malformed')
-      | summarize failures = count() by function = tostring(d.function)
+      | where (d.msg == 'invocation' and d.outcome in ('failed', 'malformed')) or (d.msg == 'delivered' and d.outcome in ('broken', 'retried'))
+      | summarize failures = count() by of = strcat(tostring(d.function), tostring(d.queue)), outcome = tostring(d.outcome)
       | where failures >= 5
     '''
   }

@@ -67,6 +67,9 @@ param verify string
 @description('Required. What is logged.')
 param logLevel string
 
+@description('Required. Where spans and metrics go by OTLP. Empty: nowhere, log lines only.')
+param otlpEndpoint string
+
 resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   name: 'plan-${name}'
   location: location
@@ -162,6 +165,8 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
       COPY_DOUBT: '2m'
       COPY_MEMORY: string(instanceMemory * 1024 * 1024 / 8) // bytes of items in memory at once
       LOG_LEVEL: logLevel
+      HTTP_AUTH: empty(signInClientId) ? 'key' : 'entra' // entra checks app roles, and only makes sense with signIn below
+      OTEL_EXPORTER_OTLP_ENDPOINT: otlpEndpoint
       RECEIPT_KEY: '@Microsoft.KeyVault(SecretUri=${secretsUri}/receipt-key)'
     }
   }
