@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"mime"
 	"net/http"
 
@@ -60,10 +61,17 @@ func parse(w http.ResponseWriter, r *http.Request) (submitter.Batch, error) {
 	default:
 		return b, &httpError{http.StatusUnsupportedMediaType, "send the batch as Content-Type text/csv or application/json"}
 	}
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+	if err != nil && cut(body) {
 		return b, &httpError{http.StatusRequestEntityTooLarge, "the batch is larger than 16 MiB; split it"}
 	}
 	return b, err
+}
+
+// cut says whether a body was longer than it may be. Whoever decodes one may report that as a fault of its content.
+func cut(body io.Reader) bool {
+	_, err := body.Read(make([]byte, 1)) // the error of a MaxBytesReader stays
+	_, large := errors.AsType[*http.MaxBytesError](err)
+	return large
 }
 
 // refuse answers with what is wrong; an error that is not the sender's is logged and kept back.
