@@ -127,12 +127,16 @@ func (a *fakeApp) guard(next http.Handler) http.Handler {
 		a.mu.Lock()
 		a.got = append(a.got, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+r.Header.Get("Content-Type")+" "+string(body)))
 		broken := maps.Clone(a.broken)
-		blips := broken["blip"]
-		delete(a.broken, "blip")
+		blips := broken["blip"] && !strings.HasSuffix(r.URL.Path, "/wfail") // a report's first call is not made again
+		if blips {
+			delete(a.broken, "blip")
+		}
 		a.mu.Unlock()
 		switch {
-		case broken["down"] || blips:
+		case broken["down"]:
 			panic(http.ErrAbortHandler)
+		case blips:
+			w.WriteHeader(http.StatusServiceUnavailable)
 		case broken["moved"]:
 			http.Redirect(w, r, "https://elsewhere.example/api/about", http.StatusMovedPermanently)
 		case broken["stopped"]:

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jonboulle/clockwork"
+
 	"github.com/mailferry/mailferry/shared/config"
 	"github.com/mailferry/mailferry/shared/submitter"
 )
@@ -31,6 +33,7 @@ type client struct {
 	base       string // without a slash at its end
 	key, token config.Secret
 	http       *http.Client
+	clock      clockwork.Clock
 }
 
 // client opens the app that --url names.
@@ -39,7 +42,7 @@ func (a *app) client() (client, error) {
 	if err != nil {
 		return client{}, err
 	}
-	c := client{base: base, key: a.Key, token: a.Token, http: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error {
+	c := client{base: base, key: a.Key, token: a.Token, clock: a.clock, http: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse // the key is for this host alone
 	}}}
 	return c, nil
@@ -129,6 +132,22 @@ func (c client) call(ctx context.Context, r request, v any) ([]byte, error) {
 // get is call for a GET.
 func (c client) get(ctx context.Context, path string, v any) ([]byte, error) {
 	return c.call(ctx, request{method: http.MethodGet, path: path}, v)
+}
+
+// again is get that makes up to four tries when a failure may pass: of the many calls of a report, one fails easily.
+func (c client) again(ctx context.Context, path string, v any) error {
+	for wait := time.Second; ; wait *= 2 {
+		_, err := c.get(ctx, path, v)
+		e, called := errors.AsType[*callError](err)
+		if !called || !e.passing() || wait > 4*time.Second {
+			return err
+		}
+		select {
+		case <-c.clock.After(wait):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // callError is a call that brought no good answer.

@@ -69,7 +69,7 @@ func (c client) problems(ctx context.Context, w wave) ([]problem, error) {
 		g.Go(func() error {
 			path, err := wavePath(string(w.ID), string(b.ID))
 			if err == nil {
-				_, err = c.get(ctx, path, &reports[i])
+				err = c.again(ctx, path, &reports[i])
 			}
 			return err
 		})

@@ -37,7 +37,7 @@ func TestEveryByteOfTheLeavesCounts(t *testing.T) {
 	m := build(t, few())
 	line := 1
 	for i, old := range m.leaves {
-		for _, b := range []byte{old ^ 1, old ^ 0x20, old ^ 0x80, ' ', '\n', '\r', 0, '"', '}', '0', 'a', '\\'} {
+		for _, b := range []byte{old ^ 1, old ^ 0x20, old ^ 0x80, ' ', '\n', 0, '"', '0'} {
 			if b == old {
 				continue
 			}
@@ -118,6 +118,8 @@ func TestEveryFieldOfTheReceiptIsSigned(t *testing.T) {
 		{"bad key", `"key": "3895`, `"key": "X895`, receipt.Fault{Line: lineIn(m.file, `"key": "3895`), What: `key "X895`}},
 		{"bad time", "2026-11-23T", "2026-13-23T", receipt.Fault{Line: lineIn(m.file, `"verified"`), What: "month out of range"}},
 		{"bad base64", `"value": "`, `"value": "_`, receipt.Fault{What: "illegal base64"}},
+		{"spare bits of base64", `A=="`, `B=="`, receipt.Fault{What: changed}},
+		{"line end in base64", `A=="`, `A==\n"`, receipt.Fault{What: changed}},
 		{"unknown field", `"pass": 2`, `"pass": 2, "passed": true`, receipt.Fault{Line: 8, What: `unknown field "passed"`}},
 		{"wrong type", `"pass": 2`, `"pass": "2"`, receipt.Fault{Line: 8, What: "cannot unmarshal string"}},
 		{"field twice", `"pass": 2`, `"pass": 9, "pass": 2`, receipt.Fault{What: changed}},
