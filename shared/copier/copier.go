@@ -74,7 +74,8 @@ func (c *Copier) Copy(ctx context.Context, m migration.Message) error {
 	switch {
 	case errors.Is(err, errLost):
 		c.Log.Info("copy handed over", "wave", m.Wave, "mailbox", m.Mailbox, "pass", m.Pass, "shard", m.Shard, "turn", m.Turn)
-		return nil
+		// Whoever it is may hold no message any more, or be dead: this one stays until it is about a step that is over.
+		return outcome.Snooze(c.Clock.Now().Add(c.Doubt), errLost.Error())
 	case err != nil:
 		return d.pause(ctx, err)
 	}
@@ -90,7 +91,7 @@ func (d *delivery) begin(ctx context.Context) (bool, error) {
 	}
 	current := d.box.Pass == m.Pass && d.box.Plan().ID == m.Plan
 	switch {
-	case current && (d.box.State == migration.Copying && m.Shard < d.box.Shard || d.box.State == migration.Verifying):
+	case d.over(d.box):
 		return false, d.sendNext(ctx, d.box) // the message that follows may not have been sent
 	case !current || d.box.State != migration.Copying || m.Shard > d.box.Shard:
 		d.Log.Info("copy dropped", "wave", m.Wave, "mailbox", m.Mailbox, "pass", m.Pass, "shard", m.Shard, "state", d.box.State)
@@ -181,8 +182,7 @@ func (d *delivery) finish(ctx context.Context) error {
 		return nil
 	})
 	if errors.Is(err, errLost) {
-		_, err = d.begin(ctx) // whoever marked it done may not have sent what follows
-		return err
+		return d.moved(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("mark shard done: %w", err)
@@ -190,6 +190,25 @@ func (d *delivery) finish(ctx context.Context) error {
 	d.Log.Info("copied", "wave", box.Wave, "mailbox", box.ID, "pass", box.Pass, "shard", d.message.Shard, "turn", d.message.Turn,
 		"items", items, "bytes", size, "uploaded", d.uploaded)
 	return d.sendNext(ctx, box)
+}
+
+// moved looks at a mailbox that has gone on without this delivery: whoever moved it may not have sent what follows.
+func (d *delivery) moved(ctx context.Context) error {
+	box, err := d.Ledger.Mailbox(ctx, d.box.Wave, d.box.ID)
+	if err != nil {
+		return fmt.Errorf("read mailbox from the ledger: %w", err)
+	}
+	if d.over(box) {
+		return d.sendNext(ctx, box)
+	}
+	return nil
+}
+
+// over says whether the message's step is done and the mailbox is at a later step of the same plan.
+func (d *delivery) over(box migration.Mailbox) bool {
+	m := d.message
+	return box.Pass == m.Pass && box.Plan().ID == m.Plan &&
+		(box.State == migration.Copying && m.Shard < box.Shard || box.State == migration.Verifying)
 }
 
 // sendNext sends the next shard, for when the window has room for it, or the verify message.
@@ -209,7 +228,6 @@ func (d *delivery) used(b *migration.Mailbox) {
 		b.Window = migration.Window{Since: began}
 	}
 	b.Window.Bytes += d.uploaded
-	d.uploaded = 0
 }
 
 // pause stores how far the delivery came and says when to come back, or that a person must act.
@@ -230,7 +248,7 @@ func (d *delivery) pause(ctx context.Context, cause error) error {
 		return nil
 	})
 	if errors.Is(err, errLost) {
-		return nil
+		return d.moved(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("store progress: %w", errors.Join(err, cause))

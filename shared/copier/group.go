@@ -57,11 +57,10 @@ func (g *group) own(ctx context.Context, n int) error {
 	g.Owner = g.owner
 	switch {
 	case was.Phase == ledger.Importing:
-		g.Phase, g.Since = ledger.Settling, now
-		if err := lost(g.Ledger.StoreGroup(ctx, g.Group)); err != nil {
+		if err := lost(g.Ledger.TakeOver(ctx, g.Group, g.Clock, g.Doubt)); err != nil {
 			return err
 		}
-		return outcome.Snooze(now.Add(g.Doubt), "a worker left a group unfinished")
+		return outcome.Snooze(g.Since.Add(g.Doubt), "a worker left a group unfinished")
 	case was.Phase == ledger.Settling && now.Before(was.Since.Add(g.Doubt)):
 		return outcome.Snooze(was.Since.Add(g.Doubt), "a worker left a group unfinished")
 	}

@@ -12,6 +12,8 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/jonboulle/clockwork"
+
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/migration"
 )
@@ -426,6 +428,21 @@ func replace(ctx context.Context, t Table, r Row) (Row, error) {
 	return r, err
 }
 
+// TakeOver makes a group that its owner may still be importing ours to settle: from Since on, its former owner can no
+// longer finish an import. Since is at most a quarter of the doubt before the moment in which that became true, however
+// long the write took.
+func (l *Ledger) TakeOver(ctx context.Context, g *Group, clock clockwork.Clock, doubt time.Duration) error {
+	for {
+		g.Phase, g.Since = Settling, clock.Now()
+		if err := l.StoreGroup(ctx, g); err != nil {
+			return err
+		}
+		if clock.Since(g.Since) <= doubt/4 {
+			return nil
+		}
+	}
+}
+
 // HoldsGroup says whether a group is still as this worker stored it: ErrConflict when another has taken it over.
 func (l *Ledger) HoldsGroup(ctx context.Context, g *Group) error {
 	r, err := l.Groups.Row(ctx, g.row.Partition, g.row.Key)
@@ -433,4 +450,42 @@ func (l *Ledger) HoldsGroup(ctx context.Context, g *Group) error {
 		return ErrConflict
 	}
 	return err
+}
+
+// LastPlan names the plan that a mailbox was copied for last, in any wave.
+type LastPlan struct {
+	Wave   migration.WaveID `json:"wave"`
+	Pass   int              `json:"pass"`
+	Plan   migration.PlanID `json:"plan"`
+	Shards int              `json:"shards"`
+}
+
+const lastPlanKey = "last-plan"
+
+// SetLastPlan remembers a mailbox's plan under way, before the first message of its copy is sent.
+func (l *Ledger) SetLastPlan(ctx context.Context, m migration.Mailbox) error {
+	p := m.Plan()
+	v := LastPlan{m.Wave, p.Pass, p.ID, p.Shards}
+	body, err := seal(v)
+	if err != nil {
+		return err
+	}
+	err = l.Groups.Insert(ctx, Row{Partition: string(m.ID), Key: lastPlanKey, Body: body})
+	if !errors.Is(err, ErrExists) {
+		return err
+	}
+	_, err = change(ctx, l.Groups, Row{Partition: string(m.ID), Key: lastPlanKey}, func(old *LastPlan) error {
+		*old = v
+		return nil
+	})
+	return err
+}
+
+// LastPlan returns the plan that a mailbox was copied for last, the zero LastPlan when it never was.
+func (l *Ledger) LastPlan(ctx context.Context, id migration.MailboxID) (LastPlan, error) {
+	p, _, err := read[LastPlan](ctx, l.Groups, string(id), lastPlanKey)
+	if errors.Is(err, ErrNotFound) {
+		return LastPlan{}, nil
+	}
+	return p, err
 }

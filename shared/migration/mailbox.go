@@ -144,6 +144,17 @@ func (m *Mailbox) To(s State, now time.Time) error {
 	return nil
 }
 
+// Concerns says whether a message is about the step that the mailbox is at, and not about one that is over.
+func (m *Mailbox) Concerns(msg Message) bool {
+	switch {
+	case m.State.Over() || msg.Pass < m.Pass || msg.Epoch < m.Epoch && msg.Plan == "":
+		return false
+	case msg.Plan == "":
+		return msg.Pass > m.Pass || m.Plan().Pass < m.Pass
+	}
+	return msg.Plan == m.Plan().ID && (m.State != Copying || msg.Shard >= m.Shard)
+}
+
 // Reopen takes a paused or failed mailbox back into work.
 func (m *Mailbox) Reopen(s State, now time.Time) error {
 	if m.State != Paused && m.State != Failed {

@@ -128,6 +128,13 @@ func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) er
 	if err != nil || next.State == migration.Synced {
 		return err
 	}
+	wave, err := o.Ledger.Wave(ctx, box.Wave)
+	if err != nil {
+		return fmt.Errorf("read wave from the ledger: %w", err)
+	}
+	if next.State == migration.Submitted && !wave.Started {
+		return nil // it begins with its wave
+	}
 	return o.Bus.Send(ctx, bus.Letter{Queue: migration.PlanQueue,
 		Message: migration.Message{Wave: next.Wave, Mailbox: next.ID, Pass: next.Pass + 1, Epoch: next.Epoch}})
 }

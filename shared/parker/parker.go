@@ -69,7 +69,7 @@ func (p *Parker) Park(ctx context.Context, l Letter) error {
 
 // fail marks a mailbox failed if the message is about the pass it is in.
 func fail(b *migration.Mailbox, m migration.Message, why string, now time.Time) error {
-	if b.Pass > m.Pass || b.State.Over() {
+	if !b.Concerns(m) {
 		return nil
 	}
 	b.Problem = why

@@ -164,7 +164,7 @@ func (p *Pipeline) stage(ctx context.Context, q migration.Queue, m migration.Mes
 func (p *Pipeline) fail(ctx context.Context, q migration.Queue, m migration.Message, cause error) error {
 	p.Log.Warn("mailbox failed", "queue", q, "wave", m.Wave, "mailbox", m.Mailbox, "pass", m.Pass, "reason", cause.Error())
 	_, err := p.Ledger.ChangeMailbox(ctx, m.Wave, m.Mailbox, func(b *migration.Mailbox) error {
-		if b.Pass > m.Pass || b.State.Over() {
+		if !b.Concerns(m) {
 			return nil
 		}
 		b.Problem = cause.Error()

@@ -124,8 +124,11 @@ func (p *Planner) plan(ctx context.Context, box migration.Mailbox) (migration.Ma
 }
 
 func (p *Planner) commit(ctx context.Context, box migration.Mailbox, plan migration.Plan) (migration.Mailbox, error) {
+	before := box.Plan().ID
 	box, err := p.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {
-		if b.State != migration.Planning || b.Pass != plan.Pass {
+		// The plan that was the last one when this one began must still be: another delivery may have planned the same
+		// pass meanwhile, and the mailbox may even be planning again.
+		if b.State != migration.Planning || b.Pass != plan.Pass || b.Plan().ID != before {
 			return errStale
 		}
 		b.Plans, b.Shard, b.Progress, b.Stalls = append(b.Plans, plan), 0, 0, 0
@@ -143,6 +146,9 @@ func (p *Planner) commit(ctx context.Context, box migration.Mailbox, plan migrat
 }
 
 func (p *Planner) send(ctx context.Context, box migration.Mailbox) error {
+	if err := p.Ledger.SetLastPlan(ctx, box); err != nil {
+		return fmt.Errorf("remember plan: %w", err)
+	}
 	next := bus.Letter{Queue: migration.CopyQueue, Message: migration.Message{
 		Wave: box.Wave, Mailbox: box.ID, Pass: box.Pass, Plan: box.Plan().ID}}
 	if box.Plan().Shards == 0 {

@@ -17,21 +17,16 @@ import (
 // still its own. So once the mailbox has gone on to this pass, taking over the groups that are there is enough, and the
 // imports that were under way are waited for.
 func (p *Planner) quiesce(ctx context.Context, box migration.Mailbox) error {
-	last := box.Plan()
-	if last.Shards == 0 || last.Pass == box.Pass {
-		return nil
-	}
-	of := ledger.GroupsOf{Mailbox: box.ID, Pass: last.Pass, Plan: last.ID, Shard: min(box.Shard, last.Shards-1)}
-	groups, err := p.Ledger.GroupList(ctx, of)
+	groups, err := p.lastGroups(ctx, box.ID)
 	if err != nil {
-		return fmt.Errorf("read groups of the last plan: %w", err)
+		return err
 	}
 	now := p.Clock.Now()
 	quiet := now
 	for _, g := range groups {
 		if g.Phase == ledger.Importing {
-			g.Phase, g.Since, g.Owner = ledger.Settling, now, "planner-"+p.NewID()
-			if err := p.Ledger.StoreGroup(ctx, g); errors.Is(err, ledger.ErrConflict) {
+			g.Owner = "planner-" + p.NewID()
+			if err := p.Ledger.TakeOver(ctx, g, p.Clock, p.Doubt); errors.Is(err, ledger.ErrConflict) {
 				return outcome.Snooze(now.Add(p.Doubt), "a worker of the last plan is still busy")
 			} else if err != nil {
 				return fmt.Errorf("take over group of the last plan: %w", err)
@@ -45,4 +40,28 @@ func (p *Planner) quiesce(ctx context.Context, box migration.Mailbox) error {
 		return outcome.Snooze(quiet, "an import of the last plan may still be carried out")
 	}
 	return nil
+}
+
+// lastGroups are the groups of the shard that was being copied for the mailbox's last plan, in whichever wave that was.
+func (p *Planner) lastGroups(ctx context.Context, id migration.MailboxID) (map[int]*ledger.Group, error) {
+	last, err := p.Ledger.LastPlan(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("read the last plan: %w", err)
+	}
+	if last.Shards == 0 {
+		return nil, nil
+	}
+	was, err := p.Ledger.Mailbox(ctx, last.Wave, id)
+	if err != nil {
+		return nil, fmt.Errorf("read mailbox of the last plan: %w", err)
+	}
+	shard := last.Shards - 1
+	if was.Plan().ID == last.Plan {
+		shard = min(was.Shard, shard)
+	}
+	groups, err := p.Ledger.GroupList(ctx, ledger.GroupsOf{Mailbox: id, Pass: last.Pass, Plan: last.Plan, Shard: shard})
+	if err != nil {
+		return nil, fmt.Errorf("read groups of the last plan: %w", err)
+	}
+	return groups, nil
 }

@@ -54,15 +54,10 @@ func (v *Verifier) Verify(ctx context.Context, m migration.Message) error {
 	if err != nil {
 		return fmt.Errorf("read mailbox from the ledger: %w", err)
 	}
-	current := box.Pass == m.Pass && box.Plan().ID == m.Plan
-	switch {
-	case current && box.State == migration.Planning:
-		return v.sendPass(ctx, box) // the message that follows may not have been sent
-	case current && box.State == migration.Done:
-		return v.Ledger.Release(ctx, box)
-	case !current || box.State != migration.Verifying:
+	if box.Pass != m.Pass || box.Plan().ID != m.Plan || box.State != migration.Verifying {
 		v.Log.Info("verify dropped", "wave", m.Wave, "mailbox", m.Mailbox, "pass", m.Pass, "state", box.State)
-		return nil
+		box.Pass, box.Plans = m.Pass, []migration.Plan{{ID: m.Plan}}
+		return v.goOn(ctx, box)
 	}
 	found, err := v.compare(ctx, box)
 	if err != nil {
@@ -72,6 +67,25 @@ func (v *Verifier) Verify(ctx context.Context, m migration.Message) error {
 		return err
 	}
 	return v.decide(ctx, box, found)
+}
+
+// goOn does what follows the verification of a pass that somebody else has finished, in case that was not done: box names
+// the pass and plan.
+func (v *Verifier) goOn(ctx context.Context, box migration.Mailbox) error {
+	now, err := v.Ledger.Mailbox(ctx, box.Wave, box.ID)
+	if err != nil {
+		return fmt.Errorf("read mailbox from the ledger: %w", err)
+	}
+	if now.Pass != box.Pass || now.Plan().ID != box.Plan().ID {
+		return nil
+	}
+	switch now.State {
+	case migration.Planning:
+		return v.sendPass(ctx, now)
+	case migration.Done:
+		return v.Ledger.Release(ctx, now)
+	}
+	return nil
 }
 
 // decide writes the counts and the state that follows from them, and sends the next pass if there is one.
@@ -93,7 +107,7 @@ func (v *Verifier) decide(ctx context.Context, box migration.Mailbox, found *com
 		return settle(b, wave, v.Clock)
 	})
 	if errors.Is(err, errStale) {
-		return nil
+		return v.goOn(ctx, box) // whoever moved it may not have sent what follows
 	}
 	if err != nil {
 		return fmt.Errorf("store what was verified: %w", err)
