@@ -31,13 +31,19 @@ func lines(b []byte) [][]byte { return slices.Collect(bytes.Lines(b)) }
 
 func join(ls [][]byte) []byte { return bytes.Join(ls, nil) }
 
+// kinds are two bytes to put in place of the byte at i: its neighbour, and each kind of byte in turn.
+func kinds(i int, old byte) []byte {
+	all := []byte{old ^ 0x20, old ^ 0x80, ' ', '\n', 0, '"', '}', '0', 'a', '\\', '\r'}
+	return []byte{old ^ 1, all[i%len(all)]}
+}
+
 // Whatever byte of the leaves is changed to whatever kind of byte, the line it is in is named.
 func TestEveryByteOfTheLeavesCounts(t *testing.T) {
 	t.Parallel()
 	m := build(t, few())
 	line := 1
 	for i, old := range m.leaves {
-		for _, b := range []byte{old ^ 1, old ^ 0x20, old ^ 0x80, ' ', '\n', 0, '"', '0'} {
+		for _, b := range kinds(i, old) {
 			if b == old {
 				continue
 			}
@@ -63,7 +69,7 @@ func TestEveryByteOfTheReceiptCounts(t *testing.T) {
 	m := build(t, few())
 	white := []byte(" \t\r\n")
 	for i, old := range m.file {
-		for _, b := range []byte{old ^ 1, old ^ 0x20, ' ', 0, '1', '"'} {
+		for _, b := range kinds(i, old) {
 			if b == old || bytes.IndexByte(white, old) >= 0 && bytes.IndexByte(white, b) >= 0 {
 				continue
 			}
