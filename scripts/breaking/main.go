@@ -71,12 +71,16 @@ func (o options) run(ctx context.Context, out io.Writer) (bool, error) {
 	seeds := make(chan uint64)
 	var mu sync.Mutex
 	var all sync.WaitGroup
+	done := 0
 	for range 2 {
 		all.Go(func() {
 			for seed := range seeds {
 				v, hits := one(ctx, seed, fill.Plan{Mails: mails}, log)
 				mu.Lock()
 				sum.add(seed, v, hits, out)
+				if done++; done%20 == 0 {
+					fmt.Fprintf(out, "%d runs …\n", done)
+				}
 				mu.Unlock()
 			}
 		})

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,7 +83,7 @@ func (p *processes) migrate(ctx context.Context) error {
 	for _, run := range p.runs {
 		body := "source,target\n" + run.pairs[0].source.Address + "," + run.pairs[0].target.Address + "\n"
 		var got struct{ Wave migration.WaveID }
-		if err := p.call(ctx, http.MethodPost, "/api/batches", body, &got); err != nil {
+		if err := p.submit(ctx, body, &got); err != nil {
 			return err
 		}
 		run.wave = got.Wave
@@ -111,6 +112,23 @@ func (p *processes) migrate(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// submit submits a batch, as often as the handler's rate limit wants.
+func (p *processes) submit(ctx context.Context, body string, into any) error {
+	const tries = 60
+	var err error
+	for range tries {
+		if err = p.call(ctx, http.MethodPost, "/api/batches", body, into); err == nil || !strings.Contains(err.Error(), "429") {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return err
 }
 
 // revive starts the host again when it has stopped after its third crash, as the platform does.

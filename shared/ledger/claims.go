@@ -29,12 +29,17 @@ func (c *Claimed) Error() string {
 // Claim reserves a mailbox's source and target for its wave, until the mailbox is over. It is a *Claimed when another
 // wave has one of them in work. Claiming again for the same wave is no error.
 func (l *Ledger) Claim(ctx context.Context, m migration.Mailbox) error {
-	for side, address := range map[string]string{"source": m.Source, "target": m.Target} {
-		if err := l.claim(ctx, claimRow(side, address), side, m); err != nil {
+	for _, s := range sides(m) {
+		if err := l.claim(ctx, claimRow(s[0], s[1]), s[0], m); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sides are the two addresses of a mailbox in the order in which they are claimed and reported.
+func sides(m migration.Mailbox) [2][2]string {
+	return [2][2]string{{"source", m.Source}, {"target", m.Target}}
 }
 
 func claimRow(side, address string) Row {
@@ -90,8 +95,8 @@ func (l *Ledger) active(ctx context.Context, c claim, now time.Time) (bool, erro
 
 // Release gives a mailbox's claims back, if its wave holds them.
 func (l *Ledger) Release(ctx context.Context, m migration.Mailbox) error {
-	for side, address := range map[string]string{"source": m.Source, "target": m.Target} {
-		at := claimRow(side, address)
+	for _, s := range sides(m) {
+		at := claimRow(s[0], s[1])
 		c, r, err := read[claim](ctx, l.Mailboxes, at.Partition, at.Key)
 		if errors.Is(err, ErrNotFound) || err == nil && c.Wave != m.Wave {
 			continue

@@ -60,9 +60,8 @@ func TestDepartures(t *testing.T) {
 	}
 }
 
-// TestGaps holds what the stages do differently from the model today. When a stage is mended, its line moves to
-// TestDepartures.
-func TestGaps(t *testing.T) {
+// TestSubtleDepartures are departures that take more steps to go wrong. The stages once had each of them.
+func TestSubtleDepartures(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string

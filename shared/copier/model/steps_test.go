@@ -14,7 +14,7 @@ type rules struct {
 	doneFirst bool // a message is completed before it is sent again
 	outlive   bool // an import may be carried out when Doubt has passed since its worker asked
 
-	// See TestGaps.
+	// See TestSubtleDepartures.
 	dropLost     bool
 	dropPause    bool
 	dropVerified bool
