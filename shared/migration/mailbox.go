@@ -176,4 +176,5 @@ type Wave struct {
 	Spread    int       `json:"spread,omitempty"`   // seconds over which the starts are spread
 	Started   bool      `json:"started,omitempty"`  // plan messages were sent
 	Switched  bool      `json:"switched,omitempty"` // cutover messages were sent
+	Looked    time.Time `json:"looked,omitzero"`    // when it was last looked through for mailboxes left without a message
 }

@@ -4,6 +4,9 @@
 //	for each wave whose cutover time is past: move its synced mailboxes to cutover and send their plan messages;
 //	mark it switched when no mailbox is left to move
 //
+//	for each wave that was not looked through for half an hour: send the message again of each mailbox that has stood
+//	still for longer than any delivery or wait takes
+//
 // Messages are sent before the mark is written, and have the same IDs whenever they are sent: a wave is begun by as many
 // ticks as it takes, each mailbox once.
 package starter
@@ -57,7 +60,61 @@ func (s *Starter) Start(ctx context.Context, w migration.Wave) error {
 			return fmt.Errorf("cut over wave %s: %w", w.ID, err)
 		}
 	}
+	if w.Started && now.Sub(w.Looked) >= lookEvery {
+		if err := s.nudge(ctx, w); err != nil {
+			return fmt.Errorf("look through wave %s: %w", w.ID, err)
+		}
+	}
 	return nil
+}
+
+// A delivery works for 25 minutes and a message waits for 10 at most, or 5 for an upload window; a throttled one seldom
+// longer. Sending a message again is harmless, so the time is about cost, not correctness.
+const (
+	lookEvery  = 30 * time.Minute
+	stoodStill = 2 * time.Hour
+)
+
+// nudge sends the message again of mailboxes that stand still: an operator's process may have been killed between the
+// ledger and the bus, or a dead letter lost. A repeated message about a step that is under way or over changes nothing.
+func (s *Starter) nudge(ctx context.Context, w migration.Wave) error {
+	now := s.Clock.Now()
+	var letters []bus.Letter
+	for box, err := range s.Ledger.WaveMailboxes(ctx, w.ID) {
+		if err != nil {
+			return err
+		}
+		if l, ok := step(box); ok && now.Sub(box.Changed) >= stoodStill {
+			letters = append(letters, l)
+		}
+	}
+	if err := s.Bus.Send(ctx, letters...); err != nil {
+		return err
+	}
+	if len(letters) > 0 {
+		s.Log.Warn("mailboxes nudged", "wave", w.ID, "mailboxes", len(letters))
+	}
+	_, err := s.Ledger.ChangeWave(ctx, w.ID, func(w *migration.Wave) error { w.Looked = now; return nil })
+	return err
+}
+
+// step is the message of the step that a mailbox is at.
+func step(box migration.Mailbox) (bus.Letter, bool) {
+	m := migration.Message{Wave: box.Wave, Mailbox: box.ID, Pass: box.Pass, Epoch: box.Epoch}
+	switch box.State {
+	case migration.Planning:
+		if box.Pass == 0 || box.Plan().Pass == box.Pass { // it waits for its next pass to begin
+			m.Pass++
+		}
+		return bus.Letter{Queue: migration.PlanQueue, Message: m}, true
+	case migration.Copying:
+		m.Plan, m.Shard = box.Plan().ID, box.Shard
+		return bus.Letter{Queue: migration.CopyQueue, Message: m}, true
+	case migration.Verifying:
+		m.Plan = box.Plan().ID
+		return bus.Letter{Queue: migration.VerifyQueue, Message: m}, true
+	}
+	return bus.Letter{}, false
 }
 
 func (s *Starter) begin(ctx context.Context, w migration.Wave) error {
