@@ -24,7 +24,7 @@ func (s showReceipt) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	box, err := s.Ledger.Mailbox(r.Context(), migration.WaveID(r.PathValue("wave")), migration.MailboxID(r.PathValue("mailbox")))
 	if err != nil {
-		showWave{s.Pipeline}.fail(w, err, "there is no such mailbox in this wave")
+		showWave(s).fail(w, err, "there is no such mailbox in this wave")
 		return
 	}
 	if box.Receipt == "" {
