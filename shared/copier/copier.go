@@ -262,7 +262,7 @@ func (d *delivery) comeBack(box migration.Mailbox, cause error) error {
 	if t, ok := errors.AsType[*mailbox.Throttled](cause); ok {
 		return outcome.Snooze(t.Until, t.Error())
 	}
-	if _, ok := outcome.Snoozed(cause); ok {
+	if _, ok := outcome.Snoozed(cause); ok || outcome.Cancelled(cause) {
 		return cause
 	}
 	for _, final := range []error{mailbox.ErrNoMailbox, mailbox.ErrAccess, mailbox.ErrQuota} {

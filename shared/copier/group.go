@@ -21,13 +21,15 @@ type group struct {
 	items []manifest.Item
 	*ledger.Group
 
+	inStaging map[int]bool // items that this delivery put into staging
+
 	mu    sync.Mutex // guards what follows, and Group.Items
 	doubt bool       // an import's answer was lost
 }
 
 // copyGroup brings one group to the phase copied.
 func (d *delivery) copyGroup(ctx context.Context, n int, items []manifest.Item) error {
-	g := &group{delivery: d, items: items, Group: d.groups[n]}
+	g := &group{delivery: d, items: items, Group: d.groups[n], inStaging: map[int]bool{}}
 	if err := g.own(ctx, n); err != nil {
 		return err
 	}

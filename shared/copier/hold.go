@@ -65,6 +65,7 @@ func (g *group) stageName(i int) string {
 
 // stage writes an item to staging, unless it is there already, and holds it from there.
 func (g *group) stage(ctx context.Context, i int, r io.Reader) (*held, error) {
+	g.inStaging[i] = true
 	err := g.Staging.Put(ctx, g.stageName(i), r)
 	if err != nil && !errors.Is(err, blob.ErrExists) {
 		return nil, fmt.Errorf("stage item: %w", err)
@@ -131,7 +132,7 @@ func (g *group) copyLarge(ctx context.Context, i int) error {
 // unstage removes what was imported or skipped from staging. What a failure leaves there the lifecycle rule removes.
 func (g *group) unstage(ctx context.Context) {
 	for i, it := range g.Group.Items {
-		if !it.Settled() || g.items[i].Size <= mailbox.Large && it.Bytes <= mailbox.Large {
+		if !it.Settled() || g.items[i].Size <= mailbox.Large && it.Bytes <= mailbox.Large && !g.inStaging[i] {
 			continue
 		}
 		if err := g.Staging.Delete(ctx, g.stageName(i)); err != nil {
