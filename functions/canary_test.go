@@ -135,7 +135,7 @@ func (a *app) everything(t *testing.T) []record {
 	for _, s := range a.spans.GetSpans() {
 		text := fmt.Sprint(s.Name, s.Status, s.SpanContext.TraceState(), s.Resource)
 		for _, kv := range s.Attributes {
-			text += fmt.Sprintf(" %s=%s", kv.Key, kv.Value.Emit())
+			text += fmt.Sprintf(" %s=%s", kv.Key, kv.Value.String())
 		}
 		for _, e := range s.Events {
 			text += fmt.Sprintf(" %s %v", e.Name, e.Attributes)

@@ -24,7 +24,7 @@ import (
 func attr(s tracetest.SpanStub, key string) string {
 	for _, kv := range s.Attributes {
 		if string(kv.Key) == key {
-			return kv.Value.Emit()
+			return kv.Value.String()
 		}
 	}
 	return ""
@@ -146,7 +146,7 @@ func sum[N int64 | float64](t *testing.T, d metricdata.Aggregation, of string) N
 	for _, p := range s.DataPoints {
 		text := ""
 		for _, kv := range p.Attributes.ToSlice() {
-			text += fmt.Sprintf("%s=%s ", kv.Key, kv.Value.Emit())
+			text += fmt.Sprintf("%s=%s ", kv.Key, kv.Value.String())
 		}
 		if strings.Contains(text, of) {
 			n += p.Value

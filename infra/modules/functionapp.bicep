@@ -162,7 +162,7 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
       GRAPH_URL: 'https://graph.microsoft.com/v1.0'
       VERIFY: verify
       COPY_BUDGET: '25m' // below host.json's functionTimeout, so that a delivery ends by itself
-      COPY_DOUBT: '2m'
+      COPY_DOUBT: '5m'
       COPY_MEMORY: string(instanceMemory * 1024 * 1024 / 8) // bytes of items in memory at once
       LOG_LEVEL: logLevel
       HTTP_AUTH: empty(signInClientId) ? 'key' : 'entra' // entra checks app roles, and only makes sense with signIn below

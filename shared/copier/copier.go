@@ -36,9 +36,8 @@ type Copier struct {
 }
 
 const (
-	groupSize = 20              // items in a group: exportItems and the ledger row both take that many
-	imports   = 4               // Graph: concurrent requests per app and mailbox
-	window    = 5 * time.Minute // Graph: uploads per app and mailbox are counted over five minutes
+	imports = 4               // Graph: concurrent requests per app and mailbox
+	window  = 5 * time.Minute // Graph: uploads per app and mailbox are counted over five minutes
 	// windowBytes stays below the published 150 MB, because the window may begin before our first request did.
 	windowBytes = 145_000_000
 	maxStalls   = 10 // deliveries in a row without progress before a person is asked
@@ -67,6 +66,9 @@ type delivery struct {
 func (c *Copier) Copy(ctx context.Context, m migration.Message) error {
 	d := &delivery{Copier: c, message: m, owner: c.NewID(), until: c.Clock.Now().Add(c.Budget)}
 	go_, err := d.begin(ctx)
+	if errors.Is(err, manifest.ErrDamaged) {
+		return d.planAnew(ctx, err)
+	}
 	if err != nil || !go_ {
 		return err
 	}
@@ -93,6 +95,8 @@ func (d *delivery) begin(ctx context.Context) (bool, error) {
 	switch {
 	case d.over(d.box):
 		return false, d.sendNext(ctx, d.box) // the message that follows may not have been sent
+	case current && d.box.State == migration.Planning:
+		return false, d.sendPass(ctx, d.box) // likewise
 	case !current || d.box.State != migration.Copying || m.Shard > d.box.Shard:
 		d.Log.Info("copy dropped", "wave", m.Wave, "mailbox", m.Mailbox, "pass", m.Pass, "shard", m.Shard, "state", d.box.State)
 		return false, nil
@@ -112,9 +116,6 @@ func (d *delivery) read(ctx context.Context) error {
 	}
 	defer r.Close()
 	d.shard, err = manifest.Decode(r)
-	if errors.Is(err, manifest.ErrDamaged) {
-		return outcome.Cancel(fmt.Errorf("%w; retry the mailbox to plan it anew", err))
-	}
 	if err != nil {
 		return err
 	}
@@ -142,8 +143,8 @@ func (d *delivery) open(ctx context.Context) (err error) {
 
 // copyShard works through the groups in order.
 func (d *delivery) copyShard(ctx context.Context) error {
-	for n := 0; n*groupSize < len(d.shard.Items); n++ {
-		items := d.shard.Items[n*groupSize : min((n+1)*groupSize, len(d.shard.Items))]
+	for n := 0; n*ledger.GroupSize < len(d.shard.Items); n++ {
+		items := d.shard.Items[n*ledger.GroupSize : min((n+1)*ledger.GroupSize, len(d.shard.Items))]
 		g := d.groups[n]
 		if g == nil || g.Phase != ledger.Copied {
 			if !d.Clock.Now().Before(d.until) {
@@ -219,6 +220,38 @@ func (d *delivery) sendNext(ctx context.Context, box migration.Mailbox) error {
 		return d.Bus.Send(ctx, bus.Letter{Queue: migration.VerifyQueue, Message: m})
 	}
 	return d.Bus.Send(ctx, bus.Letter{Queue: migration.CopyQueue, Message: m, At: box.Window.Since.Add(window)})
+}
+
+// planAnew gives up a plan of which a manifest is damaged: the next pass finds by comparing both sides what is left to do.
+func (d *delivery) planAnew(ctx context.Context, cause error) error {
+	m, now := d.message, d.Clock.Now()
+	err := d.Ledger.Report(ctx, m.Wave, ledger.Problem{Mailbox: m.Mailbox, Pass: m.Pass, About: fmt.Sprintf("manifest-%s-%d", m.Plan, m.Shard),
+		Reason: "manifest damaged", Detail: cause.Error() + "; the mailbox was planned anew", Seen: now})
+	if err != nil {
+		return fmt.Errorf("report damaged manifest: %w", err)
+	}
+	box, err := d.Ledger.ChangeMailbox(ctx, m.Wave, m.Mailbox, func(b *migration.Mailbox) error {
+		if b.State != migration.Copying || b.Pass != m.Pass || b.Plan().ID != m.Plan {
+			return errLost
+		}
+		if b.Tries++; b.Tries >= migration.MaxTries {
+			return outcome.Cancel(fmt.Errorf("%w, in %d plans in a row; look at the storage account, then retry the mailbox", cause, b.Tries))
+		}
+		return b.To(migration.Planning, now)
+	})
+	if errors.Is(err, errLost) {
+		return nil // the mailbox has gone on
+	}
+	if err != nil {
+		return fmt.Errorf("plan anew: %w", err)
+	}
+	return d.sendPass(ctx, box)
+}
+
+// sendPass sends for the plan of the next pass.
+func (d *delivery) sendPass(ctx context.Context, box migration.Mailbox) error {
+	return d.Bus.Send(ctx, bus.Letter{Queue: migration.PlanQueue,
+		Message: migration.Message{Wave: box.Wave, Mailbox: box.ID, Pass: box.Pass + 1, Epoch: box.Epoch}})
 }
 
 // used adds this delivery's uploads to the mailbox's window. A window that is over is begun anew.

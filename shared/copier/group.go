@@ -43,14 +43,16 @@ func (d *delivery) copyGroup(ctx context.Context, n int, items []manifest.Item) 
 func (g *group) own(ctx context.Context, n int) error {
 	now := g.Clock.Now()
 	if g.Group == nil {
-		g.Group = &ledger.Group{Phase: ledger.Importing, Owner: g.owner, Since: now}
-		for _, it := range g.items {
-			g.Group.Items = append(g.Group.Items, ledger.GroupItem{Key: it.Key})
-		}
+		g.Group = &ledger.Group{Phase: ledger.Importing, Owner: g.owner, Since: now, Items: g.unsettled()}
 		if err := lost(g.Ledger.BeginGroup(ctx, g.of(), n, g.Group)); err != nil {
 			return err
 		}
 		return g.current(ctx)
+	}
+	if g.Damaged {
+		if err := g.anew(ctx, n); err != nil {
+			return err
+		}
 	}
 	if err := g.fits(); err != nil {
 		return err
@@ -85,6 +87,28 @@ func (g *group) current(ctx context.Context) error {
 	}
 	if b.State != migration.Copying || b.Pass != g.message.Pass || b.Plan().ID != g.message.Plan {
 		return errLost
+	}
+	return nil
+}
+
+// unsettled are the group's items without results.
+func (g *group) unsettled() []ledger.GroupItem {
+	items := make([]ledger.GroupItem, len(g.items))
+	for i, it := range g.items {
+		items[i].Key = it.Key
+	}
+	return items
+}
+
+// anew forgets what a damaged row said and reports it: like a group that its worker left unfinished, its items are looked
+// up on the target before any of them is imported.
+func (g *group) anew(ctx context.Context, n int) error {
+	g.Group.Items = g.unsettled()
+	err := g.Ledger.Report(ctx, g.box.Wave, ledger.Problem{Mailbox: g.box.ID, Pass: g.message.Pass,
+		About: fmt.Sprintf("damaged-%s-%d-%d", g.message.Plan, g.message.Shard, n), Reason: "ledger row damaged",
+		Detail: "what it said was forgotten; its items were looked up on the target", Seen: g.Clock.Now()})
+	if err != nil {
+		return fmt.Errorf("report damaged row: %w", err)
 	}
 	return nil
 }

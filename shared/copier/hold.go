@@ -3,10 +3,12 @@ package copier
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/mailferry/mailferry/shared/blob"
 	"github.com/mailferry/mailferry/shared/mailbox"
@@ -66,7 +68,11 @@ func (g *group) stageName(i int) string {
 // stage writes an item to staging, unless it is there already, and holds it from there.
 func (g *group) stage(ctx context.Context, i int, r io.Reader) (*held, error) {
 	g.inStaging[i] = true
-	err := g.Staging.Put(ctx, g.stageName(i), r)
+	sum := sha256.New()
+	err := g.Staging.Put(ctx, g.stageName(i), io.TeeReader(r, sum))
+	if err == nil {
+		err = g.Staging.Put(ctx, g.stageName(i)+sumEnding, strings.NewReader(hex.EncodeToString(sum.Sum(nil))))
+	}
 	if err != nil && !errors.Is(err, blob.ErrExists) {
 		return nil, fmt.Errorf("stage item: %w", err)
 	}
@@ -77,10 +83,21 @@ func (g *group) stage(ctx context.Context, i int, r io.Reader) (*held, error) {
 	return it, err
 }
 
-// staged holds an item that waits in staging, nil when there is none. A stream that turns out to be damaged is removed
-// from staging, for the source to be read again.
+// sumEnding names the blob beside a staged item that holds its SHA-256. It is written last: without it the item counts as
+// not staged.
+const sumEnding = ".sha256"
+
+// staged holds an item that waits in staging, nil when there is none. What is not as it was staged is removed, for the
+// source to be read again.
 func (g *group) staged(ctx context.Context, i int) (*held, error) {
 	name := g.stageName(i)
+	want, err := blob.ReadAll(ctx, g.Staging, name+sumEnding, 2*sha256.Size)
+	if errors.Is(err, blob.ErrNotFound) {
+		return nil, g.dropStaged(ctx, i)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open staged item: %w", err)
+	}
 	r, size, err := g.Staging.Open(ctx, name, 0)
 	if errors.Is(err, blob.ErrNotFound) {
 		return nil, nil
@@ -89,19 +106,29 @@ func (g *group) staged(ctx context.Context, i int) (*held, error) {
 		return nil, fmt.Errorf("open staged item: %w", err)
 	}
 	defer r.Close()
-	it, err := summarized(r, &held{release: func() {}, stream: mailbox.Stream{
+	sum := sha256.New()
+	it, err := summarized(io.TeeReader(r, sum), &held{release: func() {}, stream: mailbox.Stream{
 		Size: size,
 		Open: func(ctx context.Context) (io.ReadCloser, error) {
 			r, _, err := g.Staging.Open(ctx, name, 0)
 			return r, err
 		},
 	}})
-	if _, bad := errors.AsType[*mailbox.ItemError](err); bad {
-		if err := g.Staging.Delete(ctx, name); err != nil {
-			return nil, fmt.Errorf("remove damaged item from staging: %w", err)
-		}
+	_, malformed := errors.AsType[*mailbox.ItemError](err)
+	if malformed || err == nil && hex.EncodeToString(sum.Sum(nil)) != string(want) {
+		return nil, errors.Join(err, g.dropStaged(ctx, i))
 	}
 	return it, err
+}
+
+// dropStaged removes an item from staging: its sum first, without which it does not count.
+func (g *group) dropStaged(ctx context.Context, i int) error {
+	for _, name := range []string{g.stageName(i) + sumEnding, g.stageName(i)} {
+		if err := g.Staging.Delete(ctx, name); err != nil {
+			return fmt.Errorf("remove item from staging: %w", err)
+		}
+	}
+	return nil
 }
 
 // copyLarge copies one item through staging. What an earlier delivery staged is not read from the source again.
@@ -135,7 +162,7 @@ func (g *group) unstage(ctx context.Context) {
 		if !it.Settled() || g.items[i].Size <= mailbox.Large && it.Bytes <= mailbox.Large && !g.inStaging[i] {
 			continue
 		}
-		if err := g.Staging.Delete(ctx, g.stageName(i)); err != nil {
+		if err := g.dropStaged(ctx, i); err != nil {
 			g.Log.Warn("staged item stays", "mailbox", g.box.ID, "item", it.Key.String(), "reason", err.Error())
 		}
 	}

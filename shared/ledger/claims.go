@@ -80,8 +80,8 @@ const submitting = 10 * time.Minute
 // submission that failed, unless that is still under way.
 func (l *Ledger) active(ctx context.Context, c claim, now time.Time) (bool, error) {
 	m, err := l.Mailbox(ctx, c.Wave, c.Mailbox)
-	if errors.Is(err, ErrNotFound) || err == nil && m.State.Over() {
-		return false, nil
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrCorrupt) || err == nil && m.State.Over() {
+		return false, nil // with a damaged row no stage goes on with it
 	}
 	if err != nil || now.Sub(m.Submitted) < submitting {
 		return true, err

@@ -88,13 +88,14 @@ func checksum(b []byte) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// list reads the rows of a partition into values.
-func list[T any](ctx context.Context, t Table, partition, prefix string) iter.Seq2[T, error] {
+// list reads the rows of a partition into values. For a damaged row it yields what damaged makes of it: one bad row does
+// not hide the others, and is not hidden itself.
+func list[T any](ctx context.Context, t Table, partition, prefix string, damaged func(Row) T) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for r, err := range t.Rows(ctx, partition, prefix) {
 			var v T
-			if err == nil {
-				err = unseal(r, &v)
+			if err == nil && unseal(r, &v) != nil {
+				v = damaged(r)
 			}
 			if !yield(v, err) || err != nil {
 				return
@@ -178,9 +179,14 @@ func (l *Ledger) Wave(ctx context.Context, id migration.WaveID) (migration.Wave,
 	return w, err
 }
 
-// AllWaves lists the waves, sorted by ID.
+// damagedRow stands where a row's content cannot be trusted.
+const damagedRow = "its row in the ledger is damaged; submit its mailboxes again"
+
+// AllWaves lists the waves, sorted by ID. A wave whose row is damaged has a name that says so, and is not started.
 func (l *Ledger) AllWaves(ctx context.Context) iter.Seq2[migration.Wave, error] {
-	return list[migration.Wave](ctx, l.Waves, wavePartition, "")
+	return list(ctx, l.Waves, wavePartition, "", func(r Row) migration.Wave {
+		return migration.Wave{ID: migration.WaveID(r.Key), Name: damagedRow, Started: true, Switched: true}
+	})
 }
 
 // ChangeWave applies f to a wave and stores it. An error from f changes nothing and is returned.
@@ -219,9 +225,11 @@ func (l *Ledger) Mailbox(ctx context.Context, w migration.WaveID, id migration.M
 	return m, err
 }
 
-// WaveMailboxes lists the mailboxes of a wave, sorted by ID.
+// WaveMailboxes lists the mailboxes of a wave, sorted by ID. A mailbox whose row is damaged is listed as failed.
 func (l *Ledger) WaveMailboxes(ctx context.Context, w migration.WaveID) iter.Seq2[migration.Mailbox, error] {
-	return list[migration.Mailbox](ctx, l.Mailboxes, string(w), "")
+	return list(ctx, l.Mailboxes, string(w), "", func(r Row) migration.Mailbox {
+		return migration.Mailbox{ID: migration.MailboxID(r.Key), Wave: w, State: migration.Failed, Problem: damagedRow}
+	})
 }
 
 // ChangeMailbox applies f to a mailbox and stores it. An error from f changes nothing and is returned. f may run more
@@ -272,7 +280,9 @@ func (l *Ledger) ProblemsOf(ctx context.Context, w migration.WaveID, m migration
 	if m != "" {
 		prefix = string(m) + "-"
 	}
-	return list[Problem](ctx, l.Problems, string(w), prefix)
+	return list(ctx, l.Problems, string(w), prefix, func(r Row) Problem {
+		return Problem{Mailbox: m, About: r.Key, Reason: "damaged problem", Detail: "the row of this problem in the ledger is damaged"}
+	})
 }
 
 // Fence says that an account wants no calls before Until.
@@ -323,14 +333,18 @@ const (
 	Copied    Phase = "copied"    // every item has a result
 )
 
-// Group is up to 20 items of a shard.
+// GroupSize is how many items a group has; the last one of a shard may have fewer. Graph's exportItems takes as many.
+const GroupSize = 20
+
+// Group is up to GroupSize items of a shard.
 type Group struct {
 	Phase Phase       `json:"phase"`
 	Owner string      `json:"owner"`          // the delivery that works on it
 	Since time.Time   `json:"since,omitzero"` // when the phase began
 	Items []GroupItem `json:"items"`
 
-	row Row
+	Damaged bool `json:"-"` // the row cannot be read; nothing is known of its items, and somebody may be importing them
+	row     Row
 }
 
 // GroupItem is what became of one item.
@@ -362,7 +376,7 @@ func (of GroupsOf) partition() string {
 	return fmt.Sprintf("%s-%04d-%s-%05d", of.Mailbox, of.Pass, of.Plan, of.Shard)
 }
 
-// GroupList returns the groups of a shard by number. Groups that nobody began are absent.
+// GroupList returns the groups of a shard by number. Groups that nobody began are absent. A damaged one can be taken over.
 func (l *Ledger) GroupList(ctx context.Context, of GroupsOf) (map[int]*Group, error) {
 	groups := map[int]*Group{}
 	for r, err := range l.Groups.Rows(ctx, of.partition(), "") {
@@ -370,8 +384,8 @@ func (l *Ledger) GroupList(ctx context.Context, of GroupsOf) (map[int]*Group, er
 			return nil, err
 		}
 		g := &Group{row: r}
-		if err := unseal(r, g); err != nil {
-			return nil, err
+		if unseal(r, g) != nil {
+			g = &Group{row: r, Damaged: true, Phase: Importing}
 		}
 		var n int
 		if _, err := fmt.Sscanf(r.Key, "%d", &n); err != nil {
@@ -409,7 +423,7 @@ func (l *Ledger) StoreGroup(ctx context.Context, g *Group) error {
 	r.Body = body
 	r, err = replace(ctx, l.Groups, r)
 	if err == nil {
-		g.row = r
+		g.row, g.Damaged = r, false
 	}
 	return err
 }

@@ -57,6 +57,10 @@
 //     way; a worker that begins a group asks afterwards whether its plan still counts. One of the two sees the other.
 //  5. An answer that was lost counts as neither yes nor no: its group is settled like an abandoned one.
 //
+// What storage damages is seen by a checksum, reported, and done again from what both sides hold: a group is looked up on
+// the target like one that its worker left, a manifest makes the mailbox be planned anew, a staged item is read from the
+// source again. A mailbox whose row is damaged counts as failed and can be submitted again.
+//
 // Should an import outlive the doubt all the same, the target holds an item too many. Verification counts items of equal
 // identity on both sides and reports it as extra; it is never removed, because the target may be its user's by then.
 package migration

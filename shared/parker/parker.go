@@ -56,8 +56,8 @@ func (p *Parker) Park(ctx context.Context, l Letter) error {
 	_, err = p.Ledger.ChangeMailbox(ctx, m.Wave, m.Mailbox, func(b *migration.Mailbox) error {
 		return fail(b, m, why, p.Clock.Now())
 	})
-	if errors.Is(err, ledger.ErrNotFound) {
-		return p.keep(ctx, l, "message is about a mailbox that the ledger does not know")
+	if errors.Is(err, ledger.ErrNotFound) || errors.Is(err, ledger.ErrCorrupt) {
+		return p.keep(ctx, l, "message is about a mailbox that the ledger does not know, or whose row is damaged")
 	}
 	if err != nil {
 		return fmt.Errorf("mark mailbox failed: %w", err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/migration"
@@ -43,7 +45,7 @@ func (p *Planner) quiesce(ctx context.Context, box migration.Mailbox) error {
 }
 
 // lastGroups are the groups of the shard that was being copied for the mailbox's last plan, in whichever wave that was.
-func (p *Planner) lastGroups(ctx context.Context, id migration.MailboxID) (map[int]*ledger.Group, error) {
+func (p *Planner) lastGroups(ctx context.Context, id migration.MailboxID) ([]*ledger.Group, error) {
 	last, err := p.Ledger.LastPlan(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("read the last plan: %w", err)
@@ -52,16 +54,23 @@ func (p *Planner) lastGroups(ctx context.Context, id migration.MailboxID) (map[i
 		return nil, nil
 	}
 	was, err := p.Ledger.Mailbox(ctx, last.Wave, id)
-	if err != nil {
+	from, to := last.Shards-1, last.Shards-1
+	switch {
+	case errors.Is(err, ledger.ErrCorrupt):
+		from = 0 // it may have been any shard
+	case err != nil:
 		return nil, fmt.Errorf("read mailbox of the last plan: %w", err)
+	case was.Plan().ID == last.Plan:
+		from = min(was.Shard, from)
+		to = from
 	}
-	shard := last.Shards - 1
-	if was.Plan().ID == last.Plan {
-		shard = min(was.Shard, shard)
+	var all []*ledger.Group
+	for shard := from; shard <= to; shard++ {
+		groups, err := p.Ledger.GroupList(ctx, ledger.GroupsOf{Mailbox: id, Pass: last.Pass, Plan: last.Plan, Shard: shard})
+		if err != nil {
+			return nil, fmt.Errorf("read groups of the last plan: %w", err)
+		}
+		all = slices.AppendSeq(all, maps.Values(groups))
 	}
-	groups, err := p.Ledger.GroupList(ctx, ledger.GroupsOf{Mailbox: id, Pass: last.Pass, Plan: last.Plan, Shard: shard})
-	if err != nil {
-		return nil, fmt.Errorf("read groups of the last plan: %w", err)
-	}
-	return groups, nil
+	return all, nil
 }

@@ -2,8 +2,10 @@ package verifier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/mailferry/mailferry/shared/blob"
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/manifest"
@@ -36,7 +38,12 @@ func (v *Verifier) history(ctx context.Context, box migration.Mailbox) (history,
 	h := history{map[place]ledger.GroupItem{}, map[kind]int{}, map[kind]int{}}
 	for _, plan := range box.Plans {
 		for n := range plan.Shards {
-			if err := v.shard(ctx, box, ledger.GroupsOf{Mailbox: box.ID, Pass: plan.Pass, Plan: plan.ID, Shard: n}, h); err != nil {
+			of := ledger.GroupsOf{Mailbox: box.ID, Pass: plan.Pass, Plan: plan.ID, Shard: n}
+			err := v.shard(ctx, box, of, h)
+			if errors.Is(err, manifest.ErrDamaged) || errors.Is(err, blob.ErrNotFound) {
+				err = v.forgotten(ctx, box, of, err)
+			}
+			if err != nil {
 				return h, err
 			}
 		}
@@ -47,6 +54,17 @@ func (v *Verifier) history(ctx context.Context, box migration.Mailbox) (history,
 		}
 	}
 	return h, nil
+}
+
+// forgotten reports a manifest that cannot be read. What it listed is compared all the same; only why items were skipped,
+// and which of several equal items are ours, is not known any more.
+func (v *Verifier) forgotten(ctx context.Context, box migration.Mailbox, of ledger.GroupsOf, why error) error {
+	err := v.Ledger.Report(ctx, box.Wave, ledger.Problem{Mailbox: box.ID, Pass: of.Pass, About: fmt.Sprintf("manifest-%s-%d", of.Plan, of.Shard),
+		Reason: "manifest damaged", Detail: why.Error() + "; its items were compared on both sides, without its reasons for skips", Seen: v.Clock.Now()})
+	if err != nil {
+		return fmt.Errorf("report damaged manifest: %w", err)
+	}
+	return nil
 }
 
 func (v *Verifier) shard(ctx context.Context, box migration.Mailbox, of ledger.GroupsOf, h history) error {
@@ -63,12 +81,9 @@ func (v *Verifier) shard(ctx context.Context, box migration.Mailbox, of ledger.G
 	if err != nil {
 		return fmt.Errorf("read groups: %w", err)
 	}
-	var results []ledger.GroupItem
-	for n := 0; groups[n] != nil; n++ {
-		results = append(results, groups[n].Items...)
-	}
-	if len(results) != len(m.Items) {
-		results = append(results, make([]ledger.GroupItem, len(m.Items))...)
+	results := make([]ledger.GroupItem, len(m.Items)) // empty where a group was not begun or its row is damaged
+	for n, g := range groups {
+		copy(results[min(n*ledger.GroupSize, len(results)):], g.Items)
 	}
 	for i, it := range m.Items {
 		folder := m.Folders[it.Folder].Target
