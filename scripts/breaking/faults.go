@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +25,7 @@ var (
 	errKilled      = errors.New("the worker was killed")
 	errUnavailable = errors.New("the store is unavailable")
 	errLostAnswer  = errors.New("the answer was lost")
+	errThrottled   = errors.New("the store is busy")
 )
 
 // kind is what a fault does at a point.
@@ -34,20 +37,30 @@ const (
 	killAfter   kind = "kill -9 after"
 	lostAnswer  kind = "answer lost"
 	unavailable kind = "unavailable"
+	throttled   kind = "throttled"
+	conflict    kind = "ETag conflict"
+	killAmid    kind = "kill -9 in the middle of"
 	freeze      kind = "zombie"
 )
 
 // points are the operations of a worker that faults hit, with the kinds that make sense there.
 var points = map[string][]kind{
-	"ledger write": {killBefore, killAfter, lostAnswer, unavailable, freeze},
-	"ledger read":  {unavailable, freeze},
-	"import":       {killBefore, killAfter, freeze},
-	"send":         {killBefore, killAfter, lostAnswer, unavailable},
-	"staging":      {killBefore, killAfter, unavailable},
-	"manifest":     {killBefore, killAfter, unavailable, lostAnswer},
-	"receipt":      {killBefore, killAfter, unavailable, lostAnswer},
-	"answer":       {killBefore, lostAnswer},
+	"ledger write":  {killBefore, killAfter, lostAnswer, unavailable, throttled, freeze},
+	"ledger change": {conflict},
+	"ledger read":   {unavailable, throttled, freeze},
+	"import":        {killBefore, killAfter, freeze},
+	"send":          {killBefore, killAfter, lostAnswer, unavailable, throttled},
+	"staging":       {killBefore, killAfter, unavailable, throttled},
+	"staging block": {killAmid},
+	"manifest":      {killBefore, killAfter, unavailable, throttled, lostAnswer},
+	"receipt":       {killBefore, killAfter, unavailable, throttled, lostAnswer},
+	"blob read":     {unavailable, throttled, freeze},
+	"answer":        {killBefore, lostAnswer},
 }
+
+// reach is among how many first occurrences of a point its faults are spread.
+var reach = map[string]int{"ledger write": 40, "ledger change": 40, "ledger read": 120, "import": 60, "send": 8, "staging": 4,
+	"staging block": 2, "manifest": 3, "receipt": 4, "blob read": 12, "answer": 8}
 
 // script says which occurrence of a point meets which fault. It follows from the seed alone, so that a seed replays its
 // faults.
@@ -61,11 +74,10 @@ type script struct {
 // newScript spreads a few faults over the first occurrences of every point.
 func newScript(r *rand.Rand) *script {
 	s := &script{at: map[string]map[int]kind{}, passed: map[string]int{}, hits: map[string]int{}}
-	for _, p := range []string{"ledger write", "ledger read", "import", "send", "staging", "manifest", "receipt", "answer"} {
+	for _, p := range slices.Sorted(maps.Keys(points)) {
 		s.at[p] = map[int]kind{}
-		reach := map[string]int{"ledger write": 40, "ledger read": 120, "import": 60, "send": 8, "staging": 4, "manifest": 3, "receipt": 4, "answer": 8}[p]
 		for range r.IntN(3) {
-			s.at[p][r.IntN(reach)] = points[p][r.IntN(len(points[p]))]
+			s.at[p][r.IntN(reach[p])] = points[p][r.IntN(len(points[p]))]
 		}
 	}
 	return s
@@ -139,6 +151,8 @@ func (w *worker) do(point string, unknown error, op func() error) error {
 		return errKilled
 	case unavailable:
 		return errUnavailable
+	case throttled:
+		return errThrottled
 	case freeze:
 		w.stand()
 	}
@@ -179,6 +193,11 @@ func (t table) Insert(ctx context.Context, rows ...ledger.Row) error {
 }
 
 func (t table) Replace(ctx context.Context, r ledger.Row) (out ledger.Row, err error) {
+	if t.w.script.next("ledger change") == conflict { // somebody else stored the row meanwhile, as it was
+		if was, err := t.inner.Row(ctx, r.Partition, r.Key); err == nil {
+			_, _ = t.inner.Replace(ctx, was)
+		}
+	}
 	err = t.repeated(func() (err error) { out, err = t.inner.Replace(ctx, r); return err })
 	if errors.Is(err, errLostAnswer) {
 		return t.inner.Replace(ctx, r)
@@ -217,14 +236,32 @@ type store struct {
 }
 
 func (s store) Put(ctx context.Context, name string, r io.Reader) error {
+	if s.point == "staging" && s.w.script.next("staging block") == killAmid {
+		r = &dying{r: r, w: s.w, left: 3 << 20}
+	}
 	return s.w.do(s.point, errLostAnswer, func() error { return s.inner.Put(ctx, name, r) })
 }
 
 func (s store) Open(ctx context.Context, name string, offset int64) (r io.ReadCloser, size int64, err error) {
-	if s.w.isDead() {
-		return nil, 0, errKilled
+	err = s.w.do("blob read", errUnavailable, func() (err error) { r, size, err = s.inner.Open(ctx, name, offset); return err })
+	return r, size, err
+}
+
+// dying is a stream whose worker is killed after some bytes, with a blob half written.
+type dying struct {
+	r    io.Reader
+	w    *worker
+	left int
+}
+
+func (d *dying) Read(p []byte) (int, error) {
+	if d.left <= 0 {
+		d.w.kill()
+		return 0, errKilled
 	}
-	return s.inner.Open(ctx, name, offset)
+	n, err := d.r.Read(p[:min(len(p), d.left)])
+	d.left -= n
+	return n, err
 }
 
 func (s store) Delete(ctx context.Context, name string) error {

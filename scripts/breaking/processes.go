@@ -17,8 +17,11 @@ import (
 
 	"github.com/mailferry/mailferry/scripts/fill"
 	"github.com/mailferry/mailferry/scripts/stack"
+	"github.com/mailferry/mailferry/shared/bus/servicebus/servicebustest"
+	"github.com/mailferry/mailferry/shared/invoke/hosttest"
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/mailbox"
+	"github.com/mailferry/mailferry/shared/mailbox/ews/ewstest"
 	"github.com/mailferry/mailferry/shared/mailbox/exchangetest"
 	"github.com/mailferry/mailferry/shared/mailbox/fts"
 	"github.com/mailferry/mailferry/shared/mailbox/graph/graphtest"
@@ -30,10 +33,14 @@ type processes struct {
 	*stack.Stack
 	r     *rand.Rand
 	runs  []*processRun
+	front *front
 	mu    sync.Mutex
 	hits  map[string]int
-	kills int // of this host: the third would stop it
+	at    map[string]bool // points at which the workers are killed next
 }
+
+// workers are the functions whose processes do the work.
+var workers = []string{"planmailbox", "copyshard", "verifymailbox"}
 
 // processRun is one of them: a wave of its own.
 type processRun struct {
@@ -42,16 +49,24 @@ type processRun struct {
 	wave  migration.WaveID
 }
 
+// shortLock is how long a lock lasts that nobody renews: what a host held that has stopped comes back after it.
+const shortLock = 15 * time.Second
+
 // real does n runs with the real processes and returns each one's verdict.
 func (o options) real(ctx context.Context, n int, mails fill.Plan, log *slog.Logger) (map[uint64]verdict, map[string]int, error) {
 	online := fts.Version{Major: 15, Minor: 20, Build: 8120, Revision: 15}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	p := &processes{r: rand.New(rand.NewPCG(o.Seed, 2)), hits: map[string]int{}, at: map[string]bool{}}
+	p.front = &front{hit: p.hit, kill: p.killAll}
 	s, err := stack.Start(ctx, stack.Options{Package: filepath.Join(o.Root, "build", "package"), Azurite: filepath.Join(o.Root, "scripts", "azurite"),
-		Log: log, Env: map[string]string{"COPY_DOUBT": "2s"}})
+		Log: log, Env: map[string]string{"COPY_DOUBT": "2s"}, Lock: shortLock, Front: func(storage string) (string, error) { return p.front.open(ctx, storage) }})
 	if err != nil {
 		return nil, nil, err
 	}
 	defer s.Close()
-	p := &processes{Stack: s, r: rand.New(rand.NewPCG(o.Seed, 2)), hits: map[string]int{}}
+	p.Stack = s
+	p.listen()
 	for i := range n {
 		run := &processRun{seed: o.Seed + uint64(i)}
 		plan := mails
@@ -103,6 +118,8 @@ func (p *processes) migrate(ctx context.Context) error {
 		}
 		if time.Now().Before(quiet) {
 			p.breakSomething()
+		} else {
+			p.disarm()
 		}
 		if n%8 > 0 {
 			continue
@@ -138,8 +155,7 @@ func (p *processes) revive(ctx context.Context) error {
 	default:
 		return nil
 	}
-	p.hit("host stopped after three crashes")
-	p.kills = 0
+	p.hit("process: host stopped after three crashes")
 	return errors.Join(p.Host.Close(), p.StartHost(ctx))
 }
 
@@ -149,42 +165,122 @@ func (p *processes) hit(name string) {
 	p.hits[name]++
 }
 
-// breakSomething does one of the faults that only real processes have, or one of the servers'.
+// listen has the workers killed at points of the two Exchanges and of Service Bus.
+func (p *processes) listen() {
+	p.Graph.Before(graphtest.ImportItem, func(http.ResponseWriter, *http.Request) bool {
+		return p.killedAt("before import") // and so it is not carried out
+	})
+	p.Graph.After(graphtest.ImportItem, func(*http.Request, int) { p.killedAt("after import") })
+	p.EWS.Before("ExportItems", func(ewstest.Request) { p.killedAt("before export") })
+	p.Bus.BusyWhen(func(o servicebustest.Operation) bool {
+		if o.Kind == servicebustest.Send && p.killedAt("before send") {
+			return true
+		}
+		if o.Kind == servicebustest.Send && p.take("after send") {
+			time.AfterFunc(2*time.Millisecond, func() { p.killAll(); p.hit("process: kill -9 after send") })
+		}
+		return false
+	})
+	p.EWS.OnTrouble(func(t ewstest.Trouble) { p.hit("process: EWS " + string(t)) })
+}
+
+// take says whether the workers are to be killed at a point, once.
+func (p *processes) take(point string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	due := p.at[point]
+	delete(p.at, point)
+	return due
+}
+
+// killedAt kills the workers at a point if that is due, and says whether it was.
+func (p *processes) killedAt(point string) bool {
+	if !p.take(point) {
+		return false
+	}
+	p.killAll()
+	p.hit("process: kill -9 " + point)
+	return true
+}
+
+// killAll kills the processes that do the work.
+func (p *processes) killAll() {
+	for _, w := range workers {
+		_ = p.Host.Kill(w) // one that has ended is not killed
+	}
+}
+
+func (p *processes) disarm() {
+	p.front.disarm()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.at)
+}
+
+// breakSomething does one of the faults that only real processes have, or one of the servers'. What comes later is counted
+// when it strikes.
 func (p *processes) breakSomething() {
 	run := p.runs[p.r.IntN(len(p.runs))]
 	x := run.pairs[0]
-	id := string(migration.MailboxFor(x.source.Address, x.target.Address))
-	faults := []struct {
-		name string
-		do   func()
-	}{
-		{"process: kill -9 of the handler", func() { p.kill("copyshard") }},
-		{"process: kill -9 of the handler", func() { p.kill([]string{"planmailbox", "verifymailbox"}[p.r.IntN(2)]) }},
-		{"process: Service Bus connections dropped", func() { p.Bus.DropConnections() }},
-		{"process: Service Bus server busy", func() { p.Bus.Busy(1 + p.r.IntN(3)) }},
-		{"process: session lock lost", func() { p.Bus.LoseSession("copy", id) }},
-		{"process: delivered twice", func() {
-			for _, m := range p.Bus.Messages("copy") {
-				p.Bus.DeliverTwice("copy", m.ID)
-			}
-		}},
-		{"process: import applied, answer lost", func() { p.Graph.Next(1, graphtest.ImportItem).LoseAnswer() }},
-		{"process: connection reset", func() { p.Graph.Next(1, graphtest.ImportItem).Reset() }},
-		{"process: 429", func() { p.Graph.Next(2, graphtest.Any).Throttle("1") }},
-		{"process: 503 with an empty body", func() { p.Graph.Next(1, graphtest.ImportItem).Unavailable("") }},
-		{"process: import sessions expired", func() { p.Graph.ExpireSessions(x.target) }},
-		{"process: EWS server busy", func() { p.EWS.Busy(stack.ServiceUser, time.Second, 1) }},
-		{"process: EWS 503", func() { p.EWS.Unavailable(1) }},
+	fault := func(n int, op graphtest.Op, name string) *graphtest.Fault {
+		return p.Graph.Next(n, op).Met(func() { p.hit("process: " + name) })
 	}
-	f := faults[p.r.IntN(len(faults))]
-	f.do()
-	p.hit(f.name)
+	faults := []func(){
+		func() { p.killNow(workers[p.r.IntN(len(workers))]) },
+		p.killLater,
+		p.killLater,
+		func() { p.front.arm(p.r); p.front.arm(p.r) },
+		func() { p.front.arm(p.r); p.front.arm(p.r) },
+		func() { p.front.arm(p.r); p.front.arm(p.r) },
+		func() { p.count("Service Bus connections dropped", p.Bus.DropConnections()) },
+		func() { p.Bus.Busy(1 + p.r.IntN(3)); p.hit("process: Service Bus server busy") },
+		func() { p.loseSession(x) },
+		p.deliverTwice,
+		func() {
+			if p.Host.Inject(hosttest.Fault{Function: "copyshard", On: 1, Twice: true}) == nil {
+				p.hit("process: answer lost")
+			}
+		},
+		func() { fault(1, graphtest.ImportItem, "import applied, answer lost").LoseAnswer() },
+		func() { fault(1, graphtest.ImportItem, "connection reset").Reset() },
+		func() { fault(2, graphtest.Any, "429").Throttle("1") },
+		func() { fault(1, graphtest.ImportItem, "503 with an empty body").Unavailable("") },
+		func() { p.Graph.ExpireSessions(x.target); p.hit("process: import sessions expired") },
+		func() { p.EWS.Busy(stack.ServiceUser, time.Second, 1) },
+		func() { p.EWS.Unavailable(1) },
+	}
+	faults[p.r.IntN(len(faults))]()
 }
 
-// kill kills a function's process.
-func (p *processes) kill(function string) {
-	if err := p.Host.Kill(function); err == nil {
-		p.kills++
+func (p *processes) count(name string, n int) {
+	if n > 0 {
+		p.hit("process: " + name)
+	}
+}
+
+// killNow kills a function's process whatever it is doing.
+func (p *processes) killNow(function string) {
+	if p.Host.Kill(function) == nil {
+		p.hit("process: kill -9 at any moment")
+	}
+}
+
+// killLater kills the workers when they come to a point.
+func (p *processes) killLater() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at[[]string{"before import", "after import", "before export", "before send", "after send"}[p.r.IntN(5)]] = true
+}
+
+func (p *processes) loseSession(x *pair) {
+	if p.Bus.LoseSession("copy", string(migration.MailboxFor(x.source.Address, x.target.Address))) {
+		p.hit("process: session lock lost")
+	}
+}
+
+func (p *processes) deliverTwice() {
+	for _, m := range p.Bus.Messages("copy") {
+		p.count("delivered twice", p.Bus.DeliverTwice("copy", m.ID))
 	}
 }
 

@@ -148,13 +148,16 @@ func (u *run) fill(plan fill.Plan, seed uint64) error {
 
 // needs are what one worker stands on.
 func (u *run) needs(w *worker) pipeline.Needs {
-	l := u.ledger
+	l, skew := u.ledger, time.Duration(u.r.IntN(41)-20)*time.Second
+	if skew != 0 && w.script == u.script {
+		u.script.hit("clock skew")
+	}
 	return pipeline.Needs{
 		Sources: sources{w, u.source}, Targets: targets{w, u.target},
 		Ledger:    &ledger.Ledger{Waves: table{w, l.Waves}, Mailboxes: table{w, l.Mailboxes}, Groups: table{w, l.Groups}, Fences: table{w, l.Fences}, Problems: table{w, l.Problems}},
 		Manifests: store{w, "manifest", u.blobs[0]}, Staging: store{w, "staging", u.blobs[1]}, Reports: store{w, "report", u.blobs[2]},
 		Receipts: store{w, "receipt", u.blobs[3]}, Key: u.key, Release: "chaos",
-		Bus: postbox{w, u.bus}, Clock: skewed{u.clock, time.Duration(u.r.IntN(41)-20) * time.Second}, Log: u.log, NewID: u.newID,
+		Bus: postbox{w, u.bus}, Clock: skewed{u.clock, skew}, Log: u.log, NewID: u.newID,
 		Depth: verifier.Full, Memory: 64 << 20, Budget: 25 * time.Minute, Doubt: doubt,
 	}
 }
@@ -258,6 +261,13 @@ func (u *run) deliverAll(ctx context.Context) error {
 		if u.r.IntN(25) == 0 {
 			u.script.hit("delivered twice")
 			u.bus.Put(letter)
+		}
+		if u.r.IntN(20) == 0 {
+			if other, ok := u.bus.Take(u.clock.Now()); ok {
+				u.script.hit("delivered out of order")
+				u.bus.Put(letter)
+				letter = other
+			}
 		}
 		if u.r.IntN(40) == 0 {
 			u.script.hit("delivered late")

@@ -9,69 +9,76 @@ import (
 
 	"github.com/mailferry/mailferry/scripts/fill"
 	"github.com/mailferry/mailferry/shared/mailbox"
+	"github.com/mailferry/mailferry/shared/mailbox/ews/ewstest"
 	"github.com/mailferry/mailferry/shared/mailbox/exchangetest"
 	"github.com/mailferry/mailferry/shared/mailbox/fts"
 	"github.com/mailferry/mailferry/shared/mailbox/graph/graphtest"
 )
 
-// breakServers arms faults of the two Exchanges for the run.
+// breakServers arms faults of the two Exchanges for the run. They are counted when they strike.
 func (u *run) breakServers() {
-	g := u.graph
-	faults := []struct {
-		name string
-		arm  func()
-	}{
-		{"429 with Retry-After", func() { u.fault(graphtest.Any).Throttle("17") }},
-		{"429 with fractional Retry-After", func() { u.fault(graphtest.ImportItem).Throttle("2.128") }},
-		{"429 without Retry-After", func() { u.fault(graphtest.ImportItem).Throttle("") }},
-		{"500", func() { u.fault(graphtest.ImportItem).Fail(500) }},
-		{"502", func() { u.fault(graphtest.Any).Fail(502) }},
-		{"503 with an empty body", func() { u.fault(graphtest.ImportItem).Unavailable("") }},
-		{"504", func() { u.fault(graphtest.ImportItem).Fail(504) }},
-		{"connection reset", func() { u.fault(graphtest.ImportItem).Reset() }},
-		{"import applied, answer lost", func() { u.fault(graphtest.ImportItem).LoseAnswer() }},
-		{"import applied, answer lost", func() { u.fault(graphtest.ImportItem).LoseAnswer() }},
-		{"import refused", func() { u.fault(graphtest.ImportItem).Refuse(500, "ErrorCorruptData") }},
-		{"slow answer", func() { u.fault(graphtest.Any).Delay(20 * time.Second) }},
-		{"import session expired", func() {
-			n := 3 + u.r.IntN(20)
-			g.Before(graphtest.ImportItem, u.once(n, func() {
-				for _, p := range u.pairs {
-					g.ExpireSessions(p.target)
-				}
-			}))
-		}},
-		{"EWS server busy", func() { u.ews.Busy("svc", 90*time.Second, 1+u.r.IntN(2)) }},
-		{"EWS 503", func() { u.ews.Unavailable(1 + u.r.IntN(2)) }},
-		{"EWS batch stop", func() { u.ews.BatchStopAfter(1 + u.r.IntN(5)) }},
-		{"EWS truncated data", func() { p, it := u.anyItem(); u.ews.Truncate(p.source, it) }},
-		{"EWS corrupt item", func() { p, it := u.anyItem(); u.ews.CorruptItem(p.source, it) }},
-		{"EWS connection cut in an item", func() { p, it := u.anyItem(); u.ews.CutConnection(p.source, it, 1+u.r.IntN(2)) }},
-		{"item deleted while copied", func() {
-			p, it := u.anyItem()
-			u.ews.BeforeExport(p.source, it, func() { _ = p.source.Delete(it); p.remember() })
-		}},
-		{"item moved while copied", func() {
-			p, it := u.anyItem()
-			u.ews.BeforeExport(p.source, it, func() {
+	faults := []func(){
+		func() { u.fault(graphtest.Any, "429 with Retry-After").Throttle("17") },
+		func() { u.fault(graphtest.ImportItem, "429 with fractional Retry-After").Throttle("2.128") },
+		func() { u.fault(graphtest.ImportItem, "429 without Retry-After").Throttle("") },
+		func() { u.fault(graphtest.ImportItem, "500").Fail(500) },
+		func() { u.fault(graphtest.Any, "502").Fail(502) },
+		func() { u.fault(graphtest.ImportItem, "503 with an empty body").Unavailable("") },
+		func() { u.fault(graphtest.ImportItem, "504").Fail(504) },
+		func() { u.fault(graphtest.ImportItem, "connection reset").Reset() },
+		func() { u.fault(graphtest.ImportItem, "import applied, answer lost").LoseAnswer() },
+		func() { u.fault(graphtest.ImportItem, "import applied, answer lost").LoseAnswer() },
+		func() { u.fault(graphtest.ImportItem, "import refused").Refuse(500, "ErrorCorruptData") },
+		func() { u.fault(graphtest.Any, "slow answer").Delay(20 * time.Second) },
+		func() { u.fault(graphtest.ImportItem, "slow answer past the time-out").Delay(4 * time.Minute) },
+		u.expireSessions,
+		func() { u.ews.Busy("svc", 90*time.Second, 1+u.r.IntN(2)) },
+		func() { u.ews.Unavailable(1 + u.r.IntN(2)) },
+		func() { u.ews.BatchStopAfter(1 + u.r.IntN(5)) },
+		func() { p, it := u.anyItem(); u.ews.Truncate(p.source, it) },
+		func() { p, it := u.anyItem(); u.ews.CorruptItem(p.source, it) },
+		func() { p, it := u.anyItem(); u.ews.CutConnection(p.source, it, 1+u.r.IntN(2)) },
+		func() {
+			u.whileCopied("item deleted while copied", func(p *pair, it uint64) { _ = p.source.Delete(it) })
+		},
+		func() {
+			u.whileCopied("item moved while copied", func(p *pair, it uint64) {
 				if to, err := p.source.Known("deleteditems"); err == nil {
 					_, _ = p.source.Move(it, to.ID)
-					p.remember()
 				}
 			})
-		}},
-		{"item changed while copied", func() { p, it := u.anyItem(); u.ews.BeforeExport(p.source, it, func() { p.touch(it) }) }},
+		},
+		func() { u.whileCopied("item changed while copied", func(p *pair, it uint64) { p.touch(it) }) },
 	}
+	u.ews.OnTrouble(func(t ewstest.Trouble) { u.script.hit("EWS " + string(t)) })
 	for range 2 + u.r.IntN(6) {
-		f := faults[u.r.IntN(len(faults))]
-		f.arm()
-		u.script.hit(f.name)
+		faults[u.r.IntN(len(faults))]()
 	}
 }
 
 // fault is one to three requests, somewhere in the run.
-func (u *run) fault(op graphtest.Op) *graphtest.Fault {
-	return u.graph.Next(1+u.r.IntN(3), op).After(u.r.IntN(40))
+func (u *run) fault(op graphtest.Op, name string) *graphtest.Fault {
+	return u.graph.Next(1+u.r.IntN(3), op).After(u.r.IntN(40)).Met(func() { u.script.hit(name) })
+}
+
+// expireSessions ends the import sessions at one of the first imports.
+func (u *run) expireSessions() {
+	u.graph.Before(graphtest.ImportItem, u.once(1+u.r.IntN(20), func() {
+		u.script.hit("import session expired")
+		for _, p := range u.pairs {
+			u.graph.ExpireSessions(p.target)
+		}
+	}))
+}
+
+// whileCopied does something to an item of a source between its listing and its export.
+func (u *run) whileCopied(name string, do func(*pair, uint64)) {
+	p, it := u.anyItem()
+	u.ews.BeforeExport(p.source, it, func() {
+		u.script.hit(name)
+		do(p, it)
+		p.remember()
+	})
 }
 
 // anyItem chooses an item of a source.

@@ -3,6 +3,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,9 +54,14 @@ type Options struct {
 	Azurite string            // folder in which npm ci was run
 	Env     map[string]string // settings over the default ones
 	Log     *slog.Logger      // of the host and the handler
+	Lock    time.Duration     // of the queues; 0: as infra provisions it
+	Front   Front             // between the handler and Azurite; nil: nothing
 	EWS     ewstest.Options
 	Graph   graphtest.Options
 }
+
+// Front stands between the handler and storage: it takes the connection string and returns another.
+type Front func(storage string) (string, error)
 
 // Stack is everything, running.
 type Stack struct {
@@ -92,7 +98,11 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 	if err := provision(ctx, s.Storage); err != nil {
 		return err
 	}
-	if s.Bus, err = servicebustest.Start(servicebustest.Options{Queues: Queues()}); err != nil {
+	queues := Queues()
+	for i := range queues {
+		queues[i].LockDuration = cmp.Or(o.Lock, queues[i].LockDuration)
+	}
+	if s.Bus, err = servicebustest.Start(servicebustest.Options{Queues: queues}); err != nil {
 		return fmt.Errorf("start Service Bus: %w", err)
 	}
 	s.defers(s.Bus.Close)
@@ -104,7 +114,13 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("start Graph: %w", err)
 	}
 	s.defers(func() error { s.Graph.Close(); return nil })
-	s.config = hosttest.Config{Root: o.Package, Env: s.settings(o.Env), Log: o.Log}
+	env := s.settings(o.Env)
+	if o.Front != nil {
+		if env["StorageConnection"], err = o.Front(s.Storage); err != nil {
+			return fmt.Errorf("put something in front of storage: %w", err)
+		}
+	}
+	s.config = hosttest.Config{Root: o.Package, Env: env, Log: o.Log}
 	s.defers(func() error {
 		if s.Host == nil {
 			return nil

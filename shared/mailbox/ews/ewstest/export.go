@@ -22,10 +22,14 @@ const (
 // 100" in the documentation is advice.
 func (c *call) exportItems() *fault {
 	return c.respond(func() {
-		began, done := c.s.o.Clock.Now(), 0
+		began, done, stopped := c.s.o.Clock.Now(), 0, false
 		for _, e := range c.op.child("ItemIds").kids {
 			stopAfter, slow := c.s.faults.exportPace()
 			if c.s.o.Clock.Since(began) > batchTime || stopAfter > 0 && done >= stopAfter {
+				if !stopped {
+					c.s.faults.strikes(IsStopped)
+				}
+				stopped = true
 				p := newProblem("ErrorBatchProcessingStopped")
 				p.warning = true
 				c.refuse(p, nil)
@@ -56,7 +60,9 @@ func (c *call) export(e *element) {
 	}
 	r, p := c.item(e)
 	if p == nil {
-		p = c.s.faults.problem(key(r.m, r.item.ID))
+		if p = c.s.faults.problem(key(r.m, r.item.ID)); p != nil {
+			c.s.faults.strikes(IsRefused)
+		}
 	}
 	if p == nil && !r.current(e) {
 		p = newProblem("ErrorInvalidChangeKey")
@@ -83,6 +89,11 @@ func (c *call) export(e *element) {
 func (c *call) data(r ref, body io.Reader) {
 	k := key(r.m, r.item.ID)
 	truncated, cut := c.s.faults.isTruncated(k), c.s.faults.takeCut(k)
+	if cut {
+		c.s.faults.strikes(IsCut)
+	} else if truncated {
+		c.s.faults.strikes(IsTruncated)
+	}
 	if truncated || cut {
 		body = io.LimitReader(body, r.item.Stream.Size*2/3)
 	}

@@ -37,6 +37,37 @@ type faults struct {
 	batchStop   int
 	slow        time.Duration
 	moving      map[uuid.UUID]bool
+	struck      func(Trouble)
+}
+
+// Trouble is a kind of fault.
+type Trouble string
+
+// The kinds, after the methods that ask for them.
+const (
+	IsBusy        Trouble = "busy"
+	IsUnavailable Trouble = "unavailable"
+	IsTruncated   Trouble = "truncated"
+	IsRefused     Trouble = "refused"
+	IsStopped     Trouble = "batch stopped"
+	IsCut         Trouble = "connection cut"
+)
+
+// OnTrouble has f called whenever a fault strikes, with its kind. f must not call the server.
+func (s *Server) OnTrouble(f func(Trouble)) {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.struck = f
+}
+
+// strikes tells that a fault strikes.
+func (f *faults) strikes(kind Trouble) {
+	f.mu.Lock()
+	struck := f.struck
+	f.mu.Unlock()
+	if struck != nil {
+		struck(kind)
+	}
 }
 
 func newFaults() faults {

@@ -251,6 +251,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Powered-By", "ASP.NET")
 	w.Header().Set("Request-Id", uuid.NewString())
 	if s.faults.takeUnavailable() {
+		s.faults.strikes(IsUnavailable)
 		unavailable(w, r)
 		return
 	}

@@ -46,6 +46,7 @@ func (s *Server) admit(a *account) *fault {
 	defer b.mu.Unlock()
 	if f := b.busy(now); f != nil {
 		b.refused++
+		s.faults.strikes(IsBusy)
 		return f
 	}
 	if wait := b.refill(now); wait > 0 {

@@ -25,6 +25,7 @@ type Fault struct {
 	delay   time.Duration
 	arrived chan struct{}
 	hold    <-chan struct{}
+	met     func()
 }
 
 // Next begins a fault for the next n requests of an operation.
@@ -39,6 +40,12 @@ func (f *Fault) Of(m *exchangetest.Mailbox) *Fault {
 // After lets n matching requests pass first.
 func (f *Fault) After(n int) *Fault {
 	f.skip = n
+	return f
+}
+
+// Met has met called for every request that meets the fault, before it does.
+func (f *Fault) Met(met func()) *Fault {
+	f.met = met
 	return f
 }
 
@@ -120,9 +127,13 @@ func (s *Server) faultFor(c *call) *Fault {
 
 // strike does the fault's harm. answered is true when nothing is left to do for the call.
 func (f *Fault) strike(c *call) (cut, answered bool) {
-	switch {
-	case f == nil:
+	if f == nil {
 		return false, false
+	}
+	if f.met != nil {
+		f.met()
+	}
+	switch {
 	case f.reset:
 		c.w.lost = true
 		return true, true
