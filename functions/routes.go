@@ -26,6 +26,7 @@ func routes(p *pipeline.Pipeline, g *gate) *invoke.Mux {
 	m.Message("parkcopy", park(p, migration.CopyQueue))
 	m.Message("parkverify", park(p, migration.VerifyQueue))
 
+	m.Request("showwaves", "GET waves", g.reads(showWaves{p}))
 	m.Request("showwave", "GET waves/{wave}", g.reads(showWave{p}))
 	m.Request("steerwave", "POST waves/{wave}/{action}", g.steers(steer{p}))
 	m.Request("steermailbox", "POST waves/{wave}/mailboxes/{mailbox}/{action}", g.steers(steer{p}))
