@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -528,16 +529,22 @@ func TestTwoWorkersOnOneShard(t *testing.T) {
 		t.Run(fmt.Sprintf("at import %d", at), func(t *testing.T) {
 			t.Parallel()
 			s, l := story(t, 45)
+			var second atomic.Bool // the second worker is at work
 			n := 0
-			s.OnTarget.Import = one(func(_ context.Context, _ mailbox.Stream, do mailboxtest.Do) (mailbox.ItemID, error) {
-				if n++; n == at { // only now, because the second worker imports as well
-					hook := s.OnTarget.Import
-					s.OnTarget.Import = nil
+			first := one(func(_ context.Context, _ mailbox.Stream, do mailboxtest.Do) (mailbox.ItemID, error) {
+				if n++; n == at {
+					second.Store(true)
 					s.Hand(l)
-					s.OnTarget.Import = hook
+					second.Store(false)
 				}
 				return do()
 			})
+			s.OnTarget.Import = func(ctx context.Context, st mailbox.Stream, do mailboxtest.Do) (mailbox.ItemID, error) {
+				if second.Load() {
+					return do()
+				}
+				return first(ctx, st, do)
+			}
 			s.Hand(l)
 			s.OnTarget.Import = nil
 			s.Finish()
