@@ -5,7 +5,8 @@
 //	mark it switched when no mailbox is left to move
 //
 //	for each wave that was not looked through for half an hour: send the message again of each mailbox that has stood
-//	still for longer than any delivery or wait takes
+//	still for longer than any delivery or wait takes; send for a delta pass of each that was synced a day ago and waits for
+//	its cutover
 //
 // Messages are sent before the mark is written, and have the same IDs whenever they are sent: a wave is begun by as many
 // ticks as it takes, each mailbox once.
@@ -61,7 +62,7 @@ func (s *Starter) Start(ctx context.Context, w migration.Wave) error {
 		}
 	}
 	if w.Started && now.Sub(w.Looked) >= lookEvery {
-		if err := s.nudge(ctx, w); err != nil {
+		if err := s.lookThrough(ctx, w); err != nil {
 			return fmt.Errorf("look through wave %s: %w", w.ID, err)
 		}
 	}
@@ -69,30 +70,40 @@ func (s *Starter) Start(ctx context.Context, w migration.Wave) error {
 }
 
 // A delivery works for 25 minutes and a message waits for 10 at most, or 5 for an upload window; a throttled one seldom
-// longer. Sending a message again is harmless, so the time is about cost, not correctness.
+// longer. Sending a message again is harmless, so these times are about cost, not correctness. A day between deltas lets
+// each run at the hour at which the mailbox began.
 const (
 	lookEvery  = 30 * time.Minute
 	stoodStill = 2 * time.Hour
+	deltaEvery = 24 * time.Hour
 )
 
-// nudge sends the message again of mailboxes that stand still: an operator's process may have been killed between the
-// ledger and the bus, or a dead letter lost. A repeated message about a step that is under way or over changes nothing.
-func (s *Starter) nudge(ctx context.Context, w migration.Wave) error {
+// lookThrough nudges mailboxes that stand still: an operator's process may have been killed between the ledger and the
+// bus, or a dead letter lost. A repeated message about a step that is under way or over changes nothing. And it keeps
+// synced mailboxes fresh, so that the cutover has little left to copy.
+func (s *Starter) lookThrough(ctx context.Context, w migration.Wave) error {
 	now := s.Clock.Now()
-	var letters []bus.Letter
+	var nudges, deltas []bus.Letter
 	for box, err := range s.Ledger.WaveMailboxes(ctx, w.ID) {
 		if err != nil {
 			return err
 		}
 		if l, ok := step(box); ok && now.Sub(box.Changed) >= stoodStill {
-			letters = append(letters, l)
+			nudges = append(nudges, l)
+		}
+		if box.State == migration.Synced && now.Sub(box.Changed) >= deltaEvery && w.Cutover.After(now) {
+			deltas = append(deltas, bus.Letter{Queue: migration.PlanQueue,
+				Message: migration.Message{Wave: w.ID, Mailbox: box.ID, Pass: box.Pass + 1, Epoch: box.Epoch}})
 		}
 	}
-	if err := s.Bus.Send(ctx, letters...); err != nil {
+	if err := s.Bus.Send(ctx, append(nudges, deltas...)...); err != nil {
 		return err
 	}
-	if len(letters) > 0 {
-		s.Log.Warn("mailboxes nudged", "wave", w.ID, "mailboxes", len(letters))
+	if len(nudges) > 0 {
+		s.Log.Warn("mailboxes nudged", "wave", w.ID, "mailboxes", len(nudges))
+	}
+	if len(deltas) > 0 {
+		s.Log.Info("deltas sent for", "wave", w.ID, "mailboxes", len(deltas))
 	}
 	_, err := s.Ledger.ChangeWave(ctx, w.ID, func(w *migration.Wave) error { w.Looked = now; return nil })
 	return err
