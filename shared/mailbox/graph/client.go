@@ -38,7 +38,7 @@ type Options struct {
 	Clock      clockwork.Clock        // nil = the real one
 	Log        *slog.Logger           // nil = silent
 	Transport  http.RoundTripper      // below everything, for tracing or tests; nil = a transport of its own
-	PageSize   int                    // items and folders per page, 0 = 500
+	PageSize   int                    // items and folders per page, 2 at least; 0 = 500
 	Patience   time.Duration          // longest wait for a throttle to end before mailbox.Throttled; 0 = 5 s, negative = none
 }
 
@@ -88,7 +88,10 @@ func (c *Client) defaults() {
 	if c.next == nil {
 		c.next = newTransport()
 	}
-	if c.page <= 0 {
+	switch {
+	case c.page == 1:
+		c.page = 2 // a page of one item cannot begin with the last one of the page before
+	case c.page <= 0:
 		c.page = 500
 	}
 	if c.patience == 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"iter"
 	"strconv"
 	"sync"
@@ -18,32 +17,24 @@ type itemPage struct {
 	Delta string       `json:"@odata.deltaLink"`
 }
 
-// Items lists a folder by pages. The service pages by position, so while items arrive a page can repeat items of
-// the page before: those are dropped. While items go away, a page can leave out as many: a listing that has to be
-// complete under change is compared with another, or made with [Mailbox.Changes].
+// Items lists a folder. What is there from the beginning of the listing to its end is yielded once, whatever comes and
+// goes meanwhile. It ends with mailbox.ErrUnavailable when too much does.
 func (m *Mailbox) Items(ctx context.Context, f mailbox.FolderID) iter.Seq2[mailbox.Item, error] {
 	return func(yield func(mailbox.Item, error) bool) {
-		seen := seen{seed: maphash.MakeSeed(), ids: map[uint64]struct{}{}}
-		a := ask{path: m.path("/folders/{folder}/items"), with: m.with("folder", string(f)),
-			top: m.client.page, expand: listed, needs: "MailboxItem.Read.All"}
-		for {
-			page, err := m.itemPage(ctx, a)
+		l := newListing(m, ask{path: m.path("/folders/{folder}/items"), with: m.with("folder", string(f)),
+			top: m.client.page, expand: listed, needs: "MailboxItem.Read.All"})
+		for last := false; !last; {
+			fresh, end, err := l.page(ctx)
 			if err != nil {
 				yield(mailbox.Item{}, fmt.Errorf("list items: %w", err))
 				return
 			}
-			for _, answer := range page.Value {
-				if seen.before(answer.ID) {
-					continue
-				}
+			for _, answer := range fresh {
 				if !yield(m.listed(ctx, answer), nil) {
 					return
 				}
 			}
-			if page.Next == "" {
-				return
-			}
-			a.link = page.Next
+			last = end
 		}
 	}
 }
@@ -66,19 +57,6 @@ func (m *Mailbox) listed(ctx context.Context, a itemAnswer) mailbox.Item {
 	}
 	m.sizes.remember(item.ID, item.Size)
 	return item
-}
-
-// seen remembers ids in 8 bytes each: a folder can hold a million items.
-type seen struct {
-	seed maphash.Seed
-	ids  map[uint64]struct{}
-}
-
-func (s seen) before(id string) bool {
-	h := maphash.String(s.seed, id)
-	_, ok := s.ids[h]
-	s.ids[h] = struct{}{}
-	return ok
 }
 
 // Delta is one page of what changed in a folder.

@@ -576,3 +576,58 @@ func TestListingUnderChangeRepeatsNothing(t *testing.T) {
 		t.Errorf("%d items, want 21", len(seen))
 	}
 }
+
+// The service pages by position: what is deleted moves up what follows, and a page would leave it out.
+func TestListingWhileItemsGoLeavesNoneOut(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ page, every, gone int }{ // after every so many items listed, so many of them are deleted
+		{page: 7, every: 7, gone: 1}, {page: 7, every: 3, gone: 1}, {page: 7, every: 20, gone: 20}, {page: 7, every: 1, gone: 1},
+		{page: 2, every: 2, gone: 2}, {page: 1, every: 5, gone: 1}, {page: 50, every: 1, gone: 1},
+	} {
+		t.Run(fmt.Sprintf("%+v", test), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, graphtest.Options{}, exchangetest.Options{})
+			inbox := w.folder("inbox")
+			stored, _ := w.store.Known("inbox")
+			store := map[mailbox.ItemID]uint64{}
+			for i := range 40 {
+				if _, err := w.m.Import(t.Context(), inbox.ID, mail(fmt.Sprint("m", i), 10)); err != nil {
+					t.Fatal(err)
+				}
+				w.clock.Advance(time.Second)
+			}
+			for _, it := range w.store.Items(stored.ID) {
+				store[mailbox.ItemID(w.server.ItemID(w.store, it))] = it.ID
+			}
+			client, err := graph.New(graph.Options{BaseURL: w.server.URL(), Credential: signed{w.server}, Clock: w.clock, PageSize: test.page})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := client.Open(t.Context(), "megan@contoso.example")
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen, gone := []mailbox.ItemID{}, 0
+			for it, err := range m.Items(t.Context(), inbox.ID) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if slices.Contains(seen, it.ID) {
+					t.Errorf("%s twice", it.Subject)
+				}
+				if seen = append(seen, it.ID); len(seen)%test.every > 0 {
+					continue
+				}
+				for range min(test.gone, len(seen)-gone) {
+					if err := w.store.Delete(store[seen[gone]]); err != nil {
+						t.Fatal(err)
+					}
+					gone++
+				}
+			}
+			if len(seen) != 40 {
+				t.Errorf("%d items are listed of the 40 that were there until then", len(seen))
+			}
+		})
+	}
+}
