@@ -47,12 +47,15 @@ func (c *call) batch() error {
 	if err := json.Unmarshal(b, &in); err != nil {
 		return badRequest("Invalid batch payload format.")
 	}
-	chain, err := checkBatch(in.Requests)
+	if err := checkBatch(in.Requests); err != nil {
+		return err
+	}
+	chained, err := checkOrder(in.Requests)
 	if err != nil {
 		return err
 	}
 	answers := make([]batchAnswer, len(in.Requests))
-	if chain {
+	if chained {
 		c.inOrder(in.Requests, answers)
 	} else {
 		c.atOnce(in.Requests, answers)
@@ -60,47 +63,85 @@ func (c *call) batch() error {
 	return c.reply(http.StatusOK, object{{"responses", answers}})
 }
 
-// checkBatch says whether the entries form a chain. A batch is one chain or has no dependencies at all.
-func checkBatch(es []batchEntry) (chain bool, err error) {
+// checkBatch refuses the whole batch for one malformed entry. Ids are the same whatever their case.
+func checkBatch(es []batchEntry) error {
 	if len(es) == 0 || len(es) > maxBatch {
-		return false, badRequest("Number of batch request steps must be 1 to %d.", maxBatch)
+		return badRequest("Number of batch request steps must be 1 to %d.", maxBatch)
 	}
 	seen := map[string]bool{}
-	for i, e := range es {
+	for _, e := range es {
+		id := strings.ToLower(e.ID)
 		switch {
-		case e.ID == "" || seen[e.ID]:
-			return false, badRequest("Every request of a batch needs an id of its own.")
+		case id == "" || seen[id]:
+			return badRequest("Every request of a batch needs an id of its own.")
 		case e.Method == "" || e.URL == "":
-			return false, badRequest("Every request of a batch needs a method and a url.")
-		case i == 0 && len(e.DependsOn) > 0, i > 1 && chain != (len(e.DependsOn) > 0):
-			return false, badRequest("The requests of a batch depend on the one before, or none does.")
-		case len(e.DependsOn) > 0 && (len(e.DependsOn) > 1 || e.DependsOn[0] != es[i-1].ID):
-			return false, badRequest("The requests of a batch depend on the one before, or none does.")
+			return badRequest("Every request of a batch needs a method and a url.")
+		case e.writes() && (!e.hasType() || len(e.Body) == 0):
+			return badRequest("Write request id : %s does not contain Content-Type header or body.", printable(e.ID))
 		}
-		chain = chain || len(e.DependsOn) > 0
-		seen[e.ID] = true
+		seen[id] = true
 	}
-	return chain, nil
+	return nil
+}
+
+func (e batchEntry) writes() bool {
+	switch strings.ToUpper(e.Method) {
+	case http.MethodPost, http.MethodPatch, http.MethodPut:
+		return true
+	}
+	return false
+}
+
+func (e batchEntry) hasType() bool {
+	for name, value := range e.Headers {
+		if strings.EqualFold(name, "Content-Type") && value != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// checkOrder says whether the entries are chained. Either none depends on another, or all but the first do: each on
+// the one before it, or all on the first.
+func checkOrder(es []batchEntry) (chained bool, err error) {
+	free, serial, same := 0, true, true
+	for i, e := range es {
+		if len(e.DependsOn) == 0 {
+			free++
+			continue
+		}
+		one := i > 0 && len(e.DependsOn) == 1
+		serial = serial && one && strings.EqualFold(e.DependsOn[0], es[i-1].ID)
+		same = same && one && strings.EqualFold(e.DependsOn[0], es[0].ID)
+	}
+	if free == len(es) {
+		return false, nil
+	}
+	if free > 1 || !serial && !same {
+		return false, badRequest("The requests of a batch depend on the one before or on the first, or none does.")
+	}
+	return true, nil
 }
 
 func (c *call) inOrder(es []batchEntry, out []batchAnswer) {
-	failed := false
+	failed := map[string]bool{}
 	for i, e := range es {
-		if failed {
+		if len(e.DependsOn) > 0 && failed[strings.ToLower(e.DependsOn[0])] {
 			out[i] = batchRefusal(e.ID, http.StatusFailedDependency, "FailedDependency", "A request this one depends on failed.")
-			continue
+		} else {
+			out[i] = c.one(e)
 		}
-		out[i] = c.one(e)
-		failed = out[i].Status >= 400
+		failed[strings.ToLower(e.ID)] = out[i].Status >= 400
 	}
 }
 
+// atOnce puts the answers in another order than the requests, as may happen: an answer is known by its id only.
 func (c *call) atOnce(es []batchEntry, out []batchAnswer) {
 	var g errgroup.Group
 	g.SetLimit(batchParallel)
 	for i, e := range es {
 		g.Go(func() error {
-			out[i] = c.one(e)
+			out[len(out)-1-i] = c.one(e)
 			return nil
 		})
 	}
@@ -133,7 +174,7 @@ func (c *call) one(e batchEntry) batchAnswer {
 	return w.answer(e.ID)
 }
 
-// body is the entry's JSON, or the bytes of a body given as base64.
+// body is the entry's JSON, or the bytes of a body given as base64, in the alphabet of URLs or the usual one.
 func (e batchEntry) body() ([]byte, error) {
 	var s string
 	if len(e.Body) == 0 || string(e.Body) == "null" {
@@ -142,7 +183,8 @@ func (e batchEntry) body() ([]byte, error) {
 	if json.Unmarshal(e.Body, &s) != nil {
 		return e.Body, nil
 	}
-	return base64.StdEncoding.DecodeString(s)
+	s = strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(s), "=")
+	return base64.RawURLEncoding.DecodeString(s)
 }
 
 // entryWriter collects the answer of one entry.
