@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/mailferry/mailferry/shared/mailbox/exchangetest"
 	"github.com/mailferry/mailferry/shared/mailbox/fts"
@@ -15,6 +17,7 @@ type refusal struct {
 	status        int
 	code, message string
 	retryAfter    string // header, left out when ""
+	allow         string // header, left out when ""
 	empty         bool   // no body at all
 }
 
@@ -69,6 +72,13 @@ func malformedID() *refusal {
 	return refuse(http.StatusBadRequest, "ErrorInvalidIdMalformed", "Id is malformed.")
 }
 
+// notAllowed refuses a method where only others are allowed.
+func notAllowed(code string, allowed ...string) *refusal {
+	r := refuse(http.StatusMethodNotAllowed, code, "Specified HTTP method is not allowed for the request target.")
+	r.allow = strings.Join(slices.Sorted(slices.Values(allowed)), ", ")
+	return r
+}
+
 type errorBody struct {
 	Error errorDetail `json:"error"`
 }
@@ -90,6 +100,12 @@ func (s *Server) writeRefusal(w http.ResponseWriter, e *refusal) {
 	h := w.Header()
 	if e.retryAfter != "" {
 		h.Set("Retry-After", e.retryAfter)
+	}
+	if e.allow != "" {
+		h.Set("Allow", e.allow)
+	}
+	if e.status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="`+graphAppID+`"`)
 	}
 	if e.empty {
 		w.WriteHeader(e.status)

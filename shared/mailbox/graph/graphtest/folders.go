@@ -148,9 +148,29 @@ func (c *call) listFolders() error {
 	if err := c.parse(folderEntity(), optSelect, optFilter, optTop, optSkip, optOrder, optCount, optExpand, "includehiddenfolders"); err != nil {
 		return err
 	}
-	p, err := c.parent()
+	rows, err := c.folderRows()
 	if err != nil {
 		return err
+	}
+	return c.page(rows, c.foldersPath())
+}
+
+func (c *call) countFolders() error {
+	if err := c.parse(folderEntity(), optFilter, "includehiddenfolders"); err != nil {
+		return err
+	}
+	rows, err := c.folderRows()
+	if err != nil {
+		return err
+	}
+	return c.replyCount(rows)
+}
+
+// folderRows are the folders a list shows: those of the visible root with the search folders, or a folder's own.
+func (c *call) folderRows() ([]line, error) {
+	p, err := c.parent()
+	if err != nil {
+		return nil, err
 	}
 	folders := c.box.m.Folders(p.ID, false)
 	if c.parts["folder"] == "" {
@@ -162,7 +182,7 @@ func (c *call) listFolders() error {
 			rows = append(rows, folderRow{c, f})
 		}
 	}
-	return c.page(rows, c.foldersPath())
+	return rows, nil
 }
 
 // searchFolders are listed with the folders of the root.

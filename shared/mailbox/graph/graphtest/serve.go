@@ -91,6 +91,7 @@ func (a *answer) cut() {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	stamp(w, r)
+	w.Header().Set("Date", s.clock.Now().UTC().Format(http.TimeFormat))
 	path := r.URL.EscapedPath()
 	switch {
 	case path == identityPath:
@@ -119,7 +120,6 @@ func (s *Server) graph(w http.ResponseWriter, r *http.Request) {
 		s.api(w, r, c)
 		return
 	}
-	w.Header().Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="`+graphAppID+`"`)
 	s.writeRefusal(w, asRefusal(err))
 	s.note("", Any, &answer{status: http.StatusUnauthorized}, 0)
 }
@@ -156,8 +156,20 @@ func (s *Server) openGraph(c *call) error {
 	if c.op == ReadSettings {
 		return c.findUser()
 	}
-	c.box, err = s.box(c.parts["mailbox"])
-	return err
+	return c.findBox(c.parts["mailbox"])
+}
+
+// findBox finds the mailbox of a path. v1.0 knows no archives.
+func (c *call) findBox(id string) error {
+	b, err := c.s.box(id)
+	if err == nil && b.archive && c.version != "beta" {
+		err = noMailbox()
+	}
+	if err != nil {
+		return err
+	}
+	c.box = b
+	return nil
 }
 
 // findUser also finds the user's mailbox, because reading the settings counts against it.
@@ -235,6 +247,10 @@ func (c *call) answer() error {
 		return c.updateFolder()
 	case DeleteFolder:
 		return c.deleteFolder()
+	case CountFolders:
+		return c.countFolders()
+	case CountItems:
+		return c.countItems()
 	case ListItems:
 		return c.listItems()
 	case ReadItem:
