@@ -77,10 +77,10 @@ func (c *call) expanded(r row) object {
 		}
 	}
 	if single != nil {
-		o.set("singleValueExtendedProperties", single)
+		o.set(singleValued, single)
 	}
 	if multi != nil {
-		o.set("multiValueExtendedProperties", multi)
+		o.set(multiValued, multi)
 	}
 	return o
 }

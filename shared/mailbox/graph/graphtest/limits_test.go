@@ -60,12 +60,17 @@ func TestRequestsInAWindow(t *testing.T) {
 		format graphtest.RetryAfter
 		want   string
 	}{{graphtest.WholeSeconds, "541"}, {graphtest.Fractional, "540.500"}, {graphtest.Absent, ""}} {
-		w := newWorld(t, graphtest.Options{Limits: graphtest.Limits{Requests: 5}, RetryAfter: c.format})
+		app := graphtest.App{ID: "app", Roles: graphtest.AllRoles()}
+		w := newWorld(t, graphtest.Options{Limits: graphtest.Limits{Requests: 5}, RetryAfter: c.format, Apps: []graphtest.App{app}})
 		w.get("/folders").must(200)
 		w.clock.Advance(59500 * time.Millisecond)
-		for range 4 {
-			w.get("/folders/nowhere").must(400) // failures count
-		}
+		// Failures count, whatever they are.
+		session := w.session()
+		w.s.ExpireSessions(w.m)
+		w.do("POST", session, nil).must(401)
+		powerless := w.s.SignToken(graphtest.Claims{App: app.ID})
+		w.get("/folders", "Authorization", "Bearer "+powerless).must(403)
+		w.get("/folders/nowhere").must(400)
 		r := w.get("/folders").must(429)
 		if got := r.Header.Get("Retry-After"); got != c.want || r.code() != "ApplicationThrottled" {
 			t.Errorf("Retry-After %q, want %q: %s", got, c.want, r.Body)

@@ -2,7 +2,9 @@ package graphtest_test
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +103,22 @@ func TestExtendedProperties(t *testing.T) {
 	}
 	if r.must(200).into(&p); !strings.Contains(fmt.Sprint(p.Value[0]), "id:SystemTime 0xE06 ") {
 		t.Errorf("upper case: %v", p.Value[0])
+	}
+}
+
+func TestSelectedPropertiesAreShown(t *testing.T) {
+	t.Parallel()
+	w := threeItems(t)
+	for query, want := range map[string]string{
+		"$select=Size": "@odata.etag @odata.type id size",
+		"$select=type,singleValueExtendedProperties&$expand=singleValueExtendedProperties($filter=id eq 'Integer 0x0E07')": "@odata.etag @odata.type id singleValueExtendedProperties type",
+		"$select=id&$expand=singleValueExtendedProperties($filter=id eq 'Integer 0x0E07')":                                 "@odata.etag @odata.type id singleValueExtendedProperties",
+	} {
+		var p page
+		w.get("/folders/inbox/items?$top=1&" + query).must(200).into(&p)
+		if got := strings.Join(slices.Sorted(maps.Keys(p.Value[0])), " "); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
 	}
 }
 

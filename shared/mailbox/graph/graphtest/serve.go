@@ -1,6 +1,7 @@
 package graphtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -150,13 +151,13 @@ func (s *Server) openGraph(c *call) error {
 	if c.op == Batch {
 		return nil
 	}
-	if err := permitted(c.claims, c.op); err != nil {
-		return err
-	}
+	denied := permitted(c.claims, c.op)
 	if c.op == ReadSettings {
-		return c.findUser()
+		err = c.findUser()
+	} else {
+		err = c.findBox(c.parts["mailbox"])
 	}
-	return c.findBox(c.parts["mailbox"])
+	return cmp.Or(denied, err)
 }
 
 // findBox finds the mailbox of a path. v1.0 knows no archives.
@@ -199,6 +200,9 @@ func (s *Server) run(c *call, open func(*call) error) {
 
 func (s *Server) serve(c *call, open func(*call) error) (cut bool) {
 	if err := open(c); err != nil {
+		if c.box != nil {
+			s.meter.refused(c.lane())
+		}
 		s.writeRefusal(c.w, asRefusal(err))
 		return false
 	}
