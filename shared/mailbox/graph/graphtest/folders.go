@@ -25,7 +25,15 @@ func (c *call) folderNamed(key string) (exchangetest.Folder, error) {
 	if f, err := c.box.m.Known(key); err == nil {
 		return f, nil
 	}
+	if slices.Contains(absentFolders(), strings.ToLower(key)) {
+		return exchangetest.Folder{}, exchangetest.ErrNoFolder
+	}
 	return c.folderByID(key)
+}
+
+// absentFolders are well-known names that a mailbox need not have a folder for.
+func absentFolders() []string {
+	return []string{"archive", "clutter", "conversationhistory", "scheduled"}
 }
 
 func (c *call) folderByID(key string) (exchangetest.Folder, error) {
@@ -255,8 +263,8 @@ func (c *call) readFolderBody() (folderBody, error) {
 }
 
 func readString(name string, raw json.RawMessage, into *string) error {
-	if string(raw) == "null" || json.Unmarshal(raw, into) != nil {
-		return badRequest("The property '%s' is not a string.", printable(name))
+	if string(raw) == "null" || json.Unmarshal(raw, into) != nil || *into == "" {
+		return badRequest("The property '%s' is not a string, or an empty one.", printable(name))
 	}
 	return nil
 }

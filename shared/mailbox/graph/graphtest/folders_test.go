@@ -65,6 +65,7 @@ func TestOneFolderInManySpellings(t *testing.T) {
 		want            int
 	}{
 		{"unknown name", "nowhere", "ErrorInvalidIdMalformed", 400},
+		{"a name without a folder", "Archive", "ErrorFolderNotFound", 404},
 		{"id in another case", upper, "ErrorFolderNotFound", 404},
 		{"an item's id", w.s.ItemID(w.m, w.add("inbox", "a")), "ErrorInvalidIdMalformed", 400},
 		{"id of nothing", w.s.FolderID(w.m, 99), "ErrorFolderNotFound", 404},
@@ -97,6 +98,8 @@ func TestCreateRenameAndDeleteFolders(t *testing.T) {
 		{"same name", "POST", "/folders/inbox/childFolders", `{"displayName":"announcements","type":"IPF.Note"}`, "ErrorFolderExists", 409},
 		{"no type", "POST", "/folders", `{"displayName":"x"}`, "BadRequest", 400},
 		{"no name", "POST", "/folders", `{"type":"IPF.Note"}`, "BadRequest", 400},
+		{"empty name", "PATCH", "/folders/" + id, `{"displayName":""}`, "BadRequest", 400},
+		{"empty type", "PATCH", "/folders/" + id, `{"type":""}`, "BadRequest", 400},
 		{"null name", "POST", "/folders", `{"displayName":null,"type":"IPF.Note"}`, "BadRequest", 400},
 		{"slash", "POST", "/folders", `{"displayName":"a/b","type":"IPF.Note"}`, "ErrorInvalidRequest", 400},
 		{"long", "POST", "/folders", `{"displayName":"` + strings.Repeat("x", 256) + `","type":"IPF.Note"}`, "ErrorInvalidRequest", 400},

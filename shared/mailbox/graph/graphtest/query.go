@@ -103,7 +103,7 @@ func parseQuery(raw string, e entity, o queryRules) (*query, error) {
 	if len(raw) > 4*maxExpression {
 		return nil, refuse(414, "RequestUriTooLong", "The request URI is too long.")
 	}
-	values, err := url.ParseQuery(raw)
+	values, err := url.ParseQuery(strings.ReplaceAll(raw, ";", "%3B")) // it does not take a ";" as it is
 	if err != nil {
 		return nil, badRequest("The query string is not valid.")
 	}

@@ -42,6 +42,7 @@ func TestFilters(t *testing.T) {
 		{"contains(type, 'task')", ""},
 		{any1 + "'String 0x0037' and ep/value eq 'O''BRIEN')", "o'brien"},
 		{any1 + "'String 0x37' and contains(ep/value,'mm'))", "gamma"},
+		{any1 + "'String 0x37' and ep/value ne 'a;b')", "gamma o'brien alpha"},
 		{any1 + "'Integer 0x17' and ep/value eq '2')", "gamma"},
 		{any1 + "'Integer 0x17' and cast(ep/value, Edm.Int32) gt 1)", "gamma"},
 		{any1 + "'Integer {00020329-0000-0000-C000-000000000046} Id 0x8208' and ep/value ne '8')", "alpha"},
