@@ -16,17 +16,33 @@ const (
 	batchParallel = 4  // entries sent on at once
 )
 
+// batchID is an id; published samples also give it as a number.
+type batchID string
+
+// UnmarshalJSON reads a string or a number.
+func (id *batchID) UnmarshalJSON(b []byte) error {
+	var n json.Number
+	if json.Unmarshal(b, &n) == nil && b[0] != '"' {
+		*id = batchID(n)
+		return nil
+	}
+	return json.Unmarshal(b, (*string)(id))
+}
+
+// key is the id to compare by: its case does not matter.
+func (id batchID) key() batchID { return batchID(strings.ToLower(string(id))) }
+
 type batchEntry struct {
-	ID        string            `json:"id"`
+	ID        batchID           `json:"id"`
 	Method    string            `json:"method"`
 	URL       string            `json:"url"`
 	Headers   map[string]string `json:"headers"`
 	Body      json.RawMessage   `json:"body"`
-	DependsOn []string          `json:"dependsOn"`
+	DependsOn []batchID         `json:"dependsOn"`
 }
 
 type batchAnswer struct {
-	ID      string            `json:"id"`
+	ID      batchID           `json:"id"`
 	Status  int               `json:"status"`
 	Headers map[string]string `json:"headers,omitempty"`
 	Body    any               `json:"body,omitempty"`
@@ -68,16 +84,16 @@ func checkBatch(es []batchEntry) error {
 	if len(es) == 0 || len(es) > maxBatch {
 		return badRequest("Number of batch request steps must be 1 to %d.", maxBatch)
 	}
-	seen := map[string]bool{}
+	seen := map[batchID]bool{}
 	for _, e := range es {
-		id := strings.ToLower(e.ID)
+		id := e.ID.key()
 		switch {
 		case id == "" || seen[id]:
 			return badRequest("Every request of a batch needs an id of its own.")
 		case e.Method == "" || e.URL == "":
 			return badRequest("Every request of a batch needs a method and a url.")
 		case e.writes() && (!e.hasType() || len(e.Body) == 0):
-			return badRequest("Write request id : %s does not contain Content-Type header or body.", printable(e.ID))
+			return badRequest("Write request id : %s does not contain Content-Type header or body.", printable(string(e.ID)))
 		}
 		seen[id] = true
 	}
@@ -111,8 +127,8 @@ func checkOrder(es []batchEntry) (chained bool, err error) {
 			continue
 		}
 		one := i > 0 && len(e.DependsOn) == 1
-		serial = serial && one && strings.EqualFold(e.DependsOn[0], es[i-1].ID)
-		same = same && one && strings.EqualFold(e.DependsOn[0], es[0].ID)
+		serial = serial && one && e.DependsOn[0].key() == es[i-1].ID.key()
+		same = same && one && e.DependsOn[0].key() == es[0].ID.key()
 	}
 	if free == len(es) {
 		return false, nil
@@ -124,14 +140,14 @@ func checkOrder(es []batchEntry) (chained bool, err error) {
 }
 
 func (c *call) inOrder(es []batchEntry, out []batchAnswer) {
-	failed := map[string]bool{}
+	failed := map[batchID]bool{}
 	for i, e := range es {
-		if len(e.DependsOn) > 0 && failed[strings.ToLower(e.DependsOn[0])] {
+		if len(e.DependsOn) > 0 && failed[e.DependsOn[0].key()] {
 			out[i] = batchRefusal(e.ID, http.StatusFailedDependency, "FailedDependency", "A request this one depends on failed.")
 		} else {
 			out[i] = c.one(e)
 		}
-		failed[strings.ToLower(e.ID)] = out[i].Status >= 400
+		failed[e.ID.key()] = out[i].Status >= 400
 	}
 }
 
@@ -148,7 +164,7 @@ func (c *call) atOnce(es []batchEntry, out []batchAnswer) {
 	_ = g.Wait() // entries never fail as a group
 }
 
-func batchRefusal(id string, status int, code, message string) batchAnswer {
+func batchRefusal(id batchID, status int, code, message string) batchAnswer {
 	return batchAnswer{ID: id, Status: status, Headers: map[string]string{"Content-Type": "application/json"},
 		Body: errorBody{errorDetail{Code: code, Message: message}}}
 }
@@ -207,7 +223,7 @@ func (w *entryWriter) Write(b []byte) (int, error) {
 	return w.body.Write(b)
 }
 
-func (w *entryWriter) answer(id string) batchAnswer {
+func (w *entryWriter) answer(id batchID) batchAnswer {
 	a := batchAnswer{ID: id, Status: w.status, Headers: map[string]string{}}
 	for k := range w.header {
 		a.Headers[k] = w.header.Get(k)

@@ -121,6 +121,10 @@ func (r folderRow) extended(p propID) any {
 			return r.f.Hidden
 		case 0x3007: // PidTagCreationTime
 			return r.f.Created
+		case 0x3601: // PidTagFolderType
+			return r.kind()
+		case 0x66B5: // PidTagFolderPathname
+			return r.path()
 		}
 	}
 	return state(r.c, func(b *box) any {
@@ -131,6 +135,35 @@ func (r folderRow) extended(p propID) any {
 		}
 		return nil
 	})
+}
+
+// kind is 0 for the root of all, 2 for a search folder and 1 for any other ([MS-OXCFOLD] 2.2.2.2.2.1).
+func (r folderRow) kind() int32 {
+	finder, err := r.c.box.m.Known("searchfolders")
+	switch {
+	case r.f.Parent == 0:
+		return 0
+	case err == nil && r.f.Parent == finder.ID:
+		return 2
+	}
+	return 1
+}
+
+// path is the folder's place below the visible root, with U+FFFE before each name and alone for that root itself.
+func (r folderRow) path() string {
+	if r.f.Known == rootFolder || r.f.Parent == 0 {
+		return "\uFFFE"
+	}
+	path, f := "", r.f
+	for f.Parent != 0 && f.Known != rootFolder {
+		path = "\uFFFE" + f.Name + path
+		above, err := r.c.box.m.Folder(f.Parent)
+		if err != nil {
+			break // removed meanwhile
+		}
+		f = above
+	}
+	return path
 }
 
 // entry is the folder as an answer shows it.

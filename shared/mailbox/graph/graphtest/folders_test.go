@@ -253,3 +253,30 @@ func TestAnswersAreDatedByTheServersClock(t *testing.T) {
 		t.Errorf("Date %q", got)
 	}
 }
+
+func TestFolderTypesAndPaths(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphtest.Options{})
+	search, err := w.m.CreateFolder(w.known("searchfolders").ID, "Unread", "IPF.Note")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := w.m.CreateFolder(w.known("inbox").ID, "Sub", "IPF.Note")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ key, kind, path string }{
+		{"root", "0", "\uFFFE"},
+		{"msgfolderroot", "1", "\uFFFE"},
+		{"inbox", "1", "\uFFFEInbox"},
+		{w.s.FolderID(w.m, sub.ID), "1", "\uFFFEInbox\uFFFESub"},
+		{w.s.FolderID(w.m, search.ID), "2", "\uFFFEFinder\uFFFEUnread"},
+	} {
+		var f map[string]any
+		w.get("/folders/" + c.key + "?$expand=singleValueExtendedProperties($filter=(id eq 'String 0x66b5') or (id eq 'Integer 0x3601'))").must(200).into(&f)
+		want := fmt.Sprintf("[map[id:String 0x66b5 value:%s] map[id:Integer 0x3601 value:%s]]", c.path, c.kind)
+		if got := fmt.Sprint(f["singleValueExtendedProperties"]); got != want {
+			t.Errorf("%s: %q, want %q", c.key, got, want)
+		}
+	}
+}

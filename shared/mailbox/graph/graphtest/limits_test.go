@@ -228,6 +228,12 @@ func TestBatch(t *testing.T) {
 	}
 	w.clock.Advance(10 * time.Minute)
 
+	r, a := post(entry{"id": 1, "method": "GET", "url": base + "/folders/inbox"}, entry{"id": 2, "method": "GET", "url": base + "/folders/tasks", "dependsOn": []int{1}})
+	if len(a.Responses) != 2 || a.Responses[0].ID != "1" || a.Responses[1].ID != "2" || a.Responses[1].Status != 200 {
+		t.Errorf("numbers for ids: %s", r.Body)
+	}
+	w.clock.Advance(10 * time.Minute)
+
 	var many []entry
 	for i := range 20 {
 		many = append(many, entry{"id": fmt.Sprint(i), "method": "GET", "url": base + "/folders"})
