@@ -90,6 +90,9 @@ type errorDetail struct {
 }
 
 type innerError struct {
+	Code            string `json:"code,omitempty"`
+	Message         string `json:"message,omitempty"`
+	Status          string `json:"status,omitempty"`
 	Date            string `json:"date"`
 	RequestID       string `json:"request-id"`
 	ClientRequestID string `json:"client-request-id"`
@@ -113,10 +116,14 @@ func (s *Server) writeRefusal(w http.ResponseWriter, e *refusal) {
 	}
 	h.Set("Content-Type", jsonType)
 	w.WriteHeader(e.status)
-	b, _ := json.Marshal(errorBody{errorDetail{Code: e.code, Message: e.message, InnerError: &innerError{
+	inner := innerError{
 		Date:            s.clock.Now().UTC().Format("2006-01-02T15:04:05"),
 		RequestID:       h.Get("request-id"),
 		ClientRequestID: h.Get("client-request-id"),
-	}}})
+	}
+	if e.code == "TooManyRequests" {
+		inner.Code, inner.Status, inner.Message = "429", "429", "Please retry after"
+	}
+	b, _ := json.Marshal(errorBody{errorDetail{Code: e.code, Message: e.message, InnerError: &inner}})
 	_, _ = w.Write(b) // a client that has gone has no use for the rest
 }

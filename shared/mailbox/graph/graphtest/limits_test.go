@@ -161,7 +161,8 @@ func TestRequestsOfAnApp(t *testing.T) {
 	w.get("/folders").must(200)
 	w.do("GET", w.s.URL()+"/groups", nil).must(400)
 	w.get("/folders").must(200)
-	if r := w.get("/folders").must(429); r.code() != "TooManyRequests" || r.Header.Get("Retry-After") != "10" {
+	if r := w.get("/folders").must(429); r.code() != "TooManyRequests" || r.Header.Get("Retry-After") != "10" ||
+		!strings.Contains(string(r.Body), `"innerError":{"code":"429","message":"Please retry after","status":"429","date":`) {
 		t.Errorf("%v %s", r.Header, r.Body)
 	}
 	w.get("/folders", "Authorization", "Bearer "+w.s.TokenFor(graphtest.App{ID: "second app", Roles: graphtest.AllRoles()})).must(200)

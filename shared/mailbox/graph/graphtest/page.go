@@ -100,8 +100,9 @@ func (c *call) preferred() int {
 		for _, p := range strings.Split(h, ",") {
 			name, v, _ := strings.Cut(strings.TrimSpace(p), "=")
 			if n, err := strconv.Atoi(strings.TrimSpace(v)); strings.EqualFold(name, "odata.maxpagesize") && err == nil && n > 0 {
+				n = min(n, maxPage)
 				c.w.Header().Set("Preference-Applied", "odata.maxpagesize="+strconv.Itoa(n))
-				return min(n, maxPage)
+				return n
 			}
 		}
 	}
