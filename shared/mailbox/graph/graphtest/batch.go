@@ -92,7 +92,7 @@ func checkBatch(es []batchEntry) error {
 			return badRequest("Every request of a batch needs an id of its own.")
 		case e.Method == "" || e.URL == "":
 			return badRequest("Every request of a batch needs a method and a url.")
-		case e.writes() && (!e.hasType() || len(e.Body) == 0):
+		case e.writes() && !(e.hasType() && e.hasBody()):
 			return badRequest("Write request id : %s does not contain Content-Type header or body.", printable(string(e.ID)))
 		}
 		seen[id] = true
@@ -116,6 +116,8 @@ func (e batchEntry) hasType() bool {
 	}
 	return false
 }
+
+func (e batchEntry) hasBody() bool { return len(e.Body) > 0 && string(e.Body) != "null" }
 
 // checkOrder says whether the entries are chained. Either none depends on another, or all but the first do: each on
 // the one before it, or all on the first.
@@ -193,7 +195,7 @@ func (c *call) one(e batchEntry) batchAnswer {
 // body is the entry's JSON, or the bytes of a body given as base64, in the alphabet of URLs or the usual one.
 func (e batchEntry) body() ([]byte, error) {
 	var s string
-	if len(e.Body) == 0 || string(e.Body) == "null" {
+	if !e.hasBody() {
 		return nil, nil
 	}
 	if json.Unmarshal(e.Body, &s) != nil {

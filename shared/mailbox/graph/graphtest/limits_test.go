@@ -270,18 +270,19 @@ func TestBatch(t *testing.T) {
 		t.Errorf("a batch sends %d at once, want 4", p)
 	}
 	for name, es := range map[string][]entry{
-		"too many":       append(many, entry{"id": "20", "method": "GET", "url": "/x"}),
-		"none":           {},
-		"same id":        {many[0], many[0]},
-		"no url":         {entry{"id": "1", "method": "GET"}},
-		"own dependency": {entry{"id": "1", "method": "GET", "url": "/x", "dependsOn": []string{"1"}}},
-		"half a chain":   {many[0], entry{"id": "b", "method": "GET", "url": "/x", "dependsOn": []string{"0"}}, many[2]},
-		"late chain":     {many[0], many[1], entry{"id": "b", "method": "GET", "url": "/x", "dependsOn": []string{"1"}}},
-		"neither":        {many[0], entry{"id": "b", "method": "GET", "url": "/x", "dependsOn": []string{"0"}}, entry{"id": "c", "method": "GET", "url": "/x", "dependsOn": []string{"b"}}, entry{"id": "d", "method": "GET", "url": "/x", "dependsOn": []string{"0"}}},
-		"two at once":    {many[0], many[1], entry{"id": "b", "method": "GET", "url": "/x", "dependsOn": []string{"0", "1"}}},
-		"same but case":  {entry{"id": "a", "method": "GET", "url": "/x"}, entry{"id": "A", "method": "GET", "url": "/x"}},
-		"no body":        {entry{"id": "1", "method": "POST", "url": "/x", "headers": map[string]string{"Content-Type": "application/json"}}},
-		"no type":        {many[0], entry{"id": "b", "method": "patch", "url": "/x", "body": entry{}}},
+		"too many":        append(many, entry{"id": "20", "method": "GET", "url": "/x"}),
+		"none":            {},
+		"same id":         {many[0], many[0]},
+		"no url":          {entry{"id": "1", "method": "GET"}},
+		"own dependency":  {entry{"id": "1", "method": "GET", "url": "/x", "dependsOn": []string{"1"}}},
+		"half a chain":    {many[0], entry{"id": "b", "method": "GET", "url": "/x", "dependsOn": []string{"0"}}, many[2]},
+		"late chain":      {many[0], many[1], entry{"id": "b", "method": "GET", "url": "/x", "dependsOn": []string{"1"}}},
+		"neither":         {many[0], entry{"id": "b", "method": "GET", "url": "/x", "dependsOn": []string{"0"}}, entry{"id": "c", "method": "GET", "url": "/x", "dependsOn": []string{"b"}}, entry{"id": "d", "method": "GET", "url": "/x", "dependsOn": []string{"0"}}},
+		"two at once":     {many[0], many[1], entry{"id": "b", "method": "GET", "url": "/x", "dependsOn": []string{"0", "1"}}},
+		"same but case":   {entry{"id": "a", "method": "GET", "url": "/x"}, entry{"id": "A", "method": "GET", "url": "/x"}},
+		"no body":         {entry{"id": "1", "method": "POST", "url": "/x", "headers": map[string]string{"Content-Type": "application/json"}}},
+		"null for a body": {entry{"id": "1", "method": "POST", "url": "/x", "headers": map[string]string{"Content-Type": "application/json"}, "body": nil}},
+		"no type":         {many[0], entry{"id": "b", "method": "patch", "url": "/x", "body": entry{}}},
 	} {
 		if r, _ := post(es...); r.Status != 400 {
 			t.Errorf("%s: %d %.200s", name, r.Status, r.Body)
