@@ -42,7 +42,11 @@ func (m *Mailbox) Replace(ctx context.Context, f mailbox.FolderID, old mailbox.I
 }
 
 func (m *Mailbox) post(ctx context.Context, u upload, s mailbox.Stream) (mailbox.ItemID, error) {
-	if encodedLen(s.Size) > window {
+	whole, err := newEnvelope(ctx, u, s)
+	if err != nil {
+		return "", err
+	}
+	if whole.length() > window {
 		return "", &mailbox.ItemError{Reason: mailbox.TooBig, Detail: fmt.Sprintf("%d bytes", s.Size)}
 	}
 	var stale *session

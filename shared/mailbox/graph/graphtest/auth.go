@@ -169,11 +169,11 @@ func rolesOf(op Op) []string {
 	switch op {
 	case ReadSettings:
 		return []string{"User.Read.All", "User.ReadWrite.All"}
-	case ReadMailbox, ListFolders, ReadFolder, DeltaFolders:
+	case ReadMailbox, ListFolders, CountFolders, ReadFolder, DeltaFolders:
 		return []string{"MailboxFolder.Read.All", "MailboxFolder.ReadWrite.All"}
 	case CreateFolder, UpdateFolder, DeleteFolder:
 		return []string{"MailboxFolder.ReadWrite.All"}
-	case ListItems, ReadItem, DeltaItems:
+	case ListItems, CountItems, ReadItem, DeltaItems:
 		return []string{"MailboxItem.Read.All"}
 	case DeleteItem:
 		return []string{"MailboxItem.ReadWrite.All"}

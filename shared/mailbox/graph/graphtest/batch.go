@@ -16,17 +16,33 @@ const (
 	batchParallel = 4  // entries sent on at once
 )
 
+// batchID is an id; published samples also give it as a number.
+type batchID string
+
+// UnmarshalJSON reads a string or a number.
+func (id *batchID) UnmarshalJSON(b []byte) error {
+	var n json.Number
+	if json.Unmarshal(b, &n) == nil && b[0] != '"' {
+		*id = batchID(n)
+		return nil
+	}
+	return json.Unmarshal(b, (*string)(id))
+}
+
+// key is the id to compare by: its case does not matter.
+func (id batchID) key() batchID { return batchID(strings.ToLower(string(id))) }
+
 type batchEntry struct {
-	ID        string            `json:"id"`
+	ID        batchID           `json:"id"`
 	Method    string            `json:"method"`
 	URL       string            `json:"url"`
 	Headers   map[string]string `json:"headers"`
 	Body      json.RawMessage   `json:"body"`
-	DependsOn []string          `json:"dependsOn"`
+	DependsOn []batchID         `json:"dependsOn"`
 }
 
 type batchAnswer struct {
-	ID      string            `json:"id"`
+	ID      batchID           `json:"id"`
 	Status  int               `json:"status"`
 	Headers map[string]string `json:"headers,omitempty"`
 	Body    any               `json:"body,omitempty"`
@@ -47,12 +63,15 @@ func (c *call) batch() error {
 	if err := json.Unmarshal(b, &in); err != nil {
 		return badRequest("Invalid batch payload format.")
 	}
-	chain, err := checkBatch(in.Requests)
+	if err := checkBatch(in.Requests); err != nil {
+		return err
+	}
+	chained, err := checkOrder(in.Requests)
 	if err != nil {
 		return err
 	}
 	answers := make([]batchAnswer, len(in.Requests))
-	if chain {
+	if chained {
 		c.inOrder(in.Requests, answers)
 	} else {
 		c.atOnce(in.Requests, answers)
@@ -60,54 +79,94 @@ func (c *call) batch() error {
 	return c.reply(http.StatusOK, object{{"responses", answers}})
 }
 
-// checkBatch says whether the entries form a chain. A batch is one chain or has no dependencies at all.
-func checkBatch(es []batchEntry) (chain bool, err error) {
+// checkBatch refuses the whole batch for one malformed entry. Ids are the same whatever their case.
+func checkBatch(es []batchEntry) error {
 	if len(es) == 0 || len(es) > maxBatch {
-		return false, badRequest("Number of batch request steps must be 1 to %d.", maxBatch)
+		return badRequest("Number of batch request steps must be 1 to %d.", maxBatch)
 	}
-	seen := map[string]bool{}
-	for i, e := range es {
+	seen := map[batchID]bool{}
+	for _, e := range es {
+		id := e.ID.key()
 		switch {
-		case e.ID == "" || seen[e.ID]:
-			return false, badRequest("Every request of a batch needs an id of its own.")
+		case id == "" || seen[id]:
+			return badRequest("Every request of a batch needs an id of its own.")
 		case e.Method == "" || e.URL == "":
-			return false, badRequest("Every request of a batch needs a method and a url.")
-		case i == 0 && len(e.DependsOn) > 0, i > 1 && chain != (len(e.DependsOn) > 0):
-			return false, badRequest("The requests of a batch depend on the one before, or none does.")
-		case len(e.DependsOn) > 0 && (len(e.DependsOn) > 1 || e.DependsOn[0] != es[i-1].ID):
-			return false, badRequest("The requests of a batch depend on the one before, or none does.")
+			return badRequest("Every request of a batch needs a method and a url.")
+		case e.writes() && !(e.hasType() && e.hasBody()):
+			return badRequest("Write request id : %s does not contain Content-Type header or body.", printable(string(e.ID)))
 		}
-		chain = chain || len(e.DependsOn) > 0
-		seen[e.ID] = true
+		seen[id] = true
 	}
-	return chain, nil
+	return nil
+}
+
+func (e batchEntry) writes() bool {
+	switch strings.ToUpper(e.Method) {
+	case http.MethodPost, http.MethodPatch, http.MethodPut:
+		return true
+	}
+	return false
+}
+
+func (e batchEntry) hasType() bool {
+	for name, value := range e.Headers {
+		if strings.EqualFold(name, "Content-Type") && value != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (e batchEntry) hasBody() bool { return len(e.Body) > 0 && string(e.Body) != "null" }
+
+// checkOrder says whether the entries are chained. Either none depends on another, or all but the first do: each on
+// the one before it, or all on the first.
+func checkOrder(es []batchEntry) (chained bool, err error) {
+	free, serial, same := 0, true, true
+	for i, e := range es {
+		if len(e.DependsOn) == 0 {
+			free++
+			continue
+		}
+		one := i > 0 && len(e.DependsOn) == 1
+		serial = serial && one && e.DependsOn[0].key() == es[i-1].ID.key()
+		same = same && one && e.DependsOn[0].key() == es[0].ID.key()
+	}
+	if free == len(es) {
+		return false, nil
+	}
+	if free > 1 || !serial && !same {
+		return false, badRequest("The requests of a batch depend on the one before or on the first, or none does.")
+	}
+	return true, nil
 }
 
 func (c *call) inOrder(es []batchEntry, out []batchAnswer) {
-	failed := false
+	failed := map[batchID]bool{}
 	for i, e := range es {
-		if failed {
+		if len(e.DependsOn) > 0 && failed[e.DependsOn[0].key()] {
 			out[i] = batchRefusal(e.ID, http.StatusFailedDependency, "FailedDependency", "A request this one depends on failed.")
-			continue
+		} else {
+			out[i] = c.one(e)
 		}
-		out[i] = c.one(e)
-		failed = out[i].Status >= 400
+		failed[e.ID.key()] = out[i].Status >= 400
 	}
 }
 
+// atOnce puts the answers in another order than the requests, as may happen: an answer is known by its id only.
 func (c *call) atOnce(es []batchEntry, out []batchAnswer) {
 	var g errgroup.Group
 	g.SetLimit(batchParallel)
 	for i, e := range es {
 		g.Go(func() error {
-			out[i] = c.one(e)
+			out[len(out)-1-i] = c.one(e)
 			return nil
 		})
 	}
 	_ = g.Wait() // entries never fail as a group
 }
 
-func batchRefusal(id string, status int, code, message string) batchAnswer {
+func batchRefusal(id batchID, status int, code, message string) batchAnswer {
 	return batchAnswer{ID: id, Status: status, Headers: map[string]string{"Content-Type": "application/json"},
 		Body: errorBody{errorDetail{Code: code, Message: message}}}
 }
@@ -133,16 +192,17 @@ func (c *call) one(e batchEntry) batchAnswer {
 	return w.answer(e.ID)
 }
 
-// body is the entry's JSON, or the bytes of a body given as base64.
+// body is the entry's JSON, or the bytes of a body given as base64, in the alphabet of URLs or the usual one.
 func (e batchEntry) body() ([]byte, error) {
 	var s string
-	if len(e.Body) == 0 || string(e.Body) == "null" {
+	if !e.hasBody() {
 		return nil, nil
 	}
 	if json.Unmarshal(e.Body, &s) != nil {
 		return e.Body, nil
 	}
-	return base64.StdEncoding.DecodeString(s)
+	s = strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(s), "=")
+	return base64.RawURLEncoding.DecodeString(s)
 }
 
 // entryWriter collects the answer of one entry.
@@ -165,7 +225,7 @@ func (w *entryWriter) Write(b []byte) (int, error) {
 	return w.body.Write(b)
 }
 
-func (w *entryWriter) answer(id string) batchAnswer {
+func (w *entryWriter) answer(id batchID) batchAnswer {
 	a := batchAnswer{ID: id, Status: w.status, Headers: map[string]string{}}
 	for k := range w.header {
 		a.Headers[k] = w.header.Get(k)

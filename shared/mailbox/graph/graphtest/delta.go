@@ -113,7 +113,7 @@ func (c *call) deltaItems() error {
 	if err := c.parse(itemEntity(), optSelect, optTop, optSkipTok, optDelta); err != nil {
 		return err
 	}
-	f, err := c.folderNamed(c.parts["folder"])
+	f, err := c.target()
 	if err != nil {
 		return err
 	}

@@ -136,6 +136,14 @@ func TestDeltaOfFolders(t *testing.T) {
 	}
 }
 
+func TestPreferredPagesHaveALimit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphtest.Options{})
+	if got := w.get("/folders/delta", "Prefer", "odata.maxpagesize=5000").must(200).Header.Get("Preference-Applied"); got != "odata.maxpagesize=1000" {
+		t.Errorf("applied %q", got)
+	}
+}
+
 func TestDeltaTokensThatAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, graphtest.Options{DeltaLife: 30 * time.Minute})

@@ -12,5 +12,8 @@
 //   - Times lose their fractions of a second in extended properties.
 //   - Ids of extended properties come back in lower-case hex without leading zeros ("SystemTime 0xe06").
 //   - FolderId of an import is an id, never a well-known name.
+//   - Data of an import is base64 in one line; ItemId and ChangeKey are left out where they do not belong, not null.
+//   - Answers in a batch come in another order than its requests, unless those depend on each other.
+//   - v1.0 does not know archive mailboxes.
 //   - The change key that an import answers has another shape than the one a listing shows; update takes both.
 package graphtest

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/mailferry/mailferry/shared/mailbox/exchangetest"
 	"github.com/mailferry/mailferry/shared/mailbox/fts"
@@ -15,6 +17,7 @@ type refusal struct {
 	status        int
 	code, message string
 	retryAfter    string // header, left out when ""
+	allow         string // header, left out when ""
 	empty         bool   // no body at all
 }
 
@@ -69,6 +72,13 @@ func malformedID() *refusal {
 	return refuse(http.StatusBadRequest, "ErrorInvalidIdMalformed", "Id is malformed.")
 }
 
+// notAllowed refuses a method where only others are allowed.
+func notAllowed(code string, allowed ...string) *refusal {
+	r := refuse(http.StatusMethodNotAllowed, code, "Specified HTTP method is not allowed for the request target.")
+	r.allow = strings.Join(slices.Sorted(slices.Values(allowed)), ", ")
+	return r
+}
+
 type errorBody struct {
 	Error errorDetail `json:"error"`
 }
@@ -80,6 +90,9 @@ type errorDetail struct {
 }
 
 type innerError struct {
+	Code            string `json:"code,omitempty"`
+	Message         string `json:"message,omitempty"`
+	Status          string `json:"status,omitempty"`
 	Date            string `json:"date"`
 	RequestID       string `json:"request-id"`
 	ClientRequestID string `json:"client-request-id"`
@@ -91,16 +104,26 @@ func (s *Server) writeRefusal(w http.ResponseWriter, e *refusal) {
 	if e.retryAfter != "" {
 		h.Set("Retry-After", e.retryAfter)
 	}
+	if e.allow != "" {
+		h.Set("Allow", e.allow)
+	}
+	if e.status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="`+graphAppID+`"`)
+	}
 	if e.empty {
 		w.WriteHeader(e.status)
 		return
 	}
 	h.Set("Content-Type", jsonType)
 	w.WriteHeader(e.status)
-	b, _ := json.Marshal(errorBody{errorDetail{Code: e.code, Message: e.message, InnerError: &innerError{
+	inner := innerError{
 		Date:            s.clock.Now().UTC().Format("2006-01-02T15:04:05"),
 		RequestID:       h.Get("request-id"),
 		ClientRequestID: h.Get("client-request-id"),
-	}}})
+	}
+	if e.code == "TooManyRequests" {
+		inner.Code, inner.Status, inner.Message = "429", "429", "Please retry after"
+	}
+	b, _ := json.Marshal(errorBody{errorDetail{Code: e.code, Message: e.message, InnerError: &inner}})
 	_, _ = w.Write(b) // a client that has gone has no use for the rest
 }

@@ -26,8 +26,8 @@ func (q *query) parseExpand(v string) error {
 func (q *query) expandOne(part string) error {
 	name, rest, ok := strings.Cut(part, "(")
 	name = strings.TrimSpace(name)
-	single := strings.EqualFold(name, "singleValueExtendedProperties")
-	if !single && !strings.EqualFold(name, "multiValueExtendedProperties") {
+	single := strings.EqualFold(name, singleValued)
+	if !single && !strings.EqualFold(name, multiValued) {
 		return expandError("Could not find a property named '%s'.", printable(name))
 	}
 	if !ok {

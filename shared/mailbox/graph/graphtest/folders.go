@@ -25,7 +25,15 @@ func (c *call) folderNamed(key string) (exchangetest.Folder, error) {
 	if f, err := c.box.m.Known(key); err == nil {
 		return f, nil
 	}
+	if slices.Contains(absentFolders(), strings.ToLower(key)) {
+		return exchangetest.Folder{}, exchangetest.ErrNoFolder
+	}
 	return c.folderByID(key)
+}
+
+// absentFolders are well-known names that a mailbox need not have a folder for.
+func absentFolders() []string {
+	return []string{"archive", "clutter", "conversationhistory", "scheduled"}
 }
 
 func (c *call) folderByID(key string) (exchangetest.Folder, error) {
@@ -113,6 +121,10 @@ func (r folderRow) extended(p propID) any {
 			return r.f.Hidden
 		case 0x3007: // PidTagCreationTime
 			return r.f.Created
+		case 0x3601: // PidTagFolderType
+			return r.kind()
+		case 0x66B5: // PidTagFolderPathname
+			return r.path()
 		}
 	}
 	return state(r.c, func(b *box) any {
@@ -123,6 +135,35 @@ func (r folderRow) extended(p propID) any {
 		}
 		return nil
 	})
+}
+
+// kind is 0 for the root of all, 2 for a search folder and 1 for any other ([MS-OXCFOLD] 2.2.2.2.2.1).
+func (r folderRow) kind() int32 {
+	finder, err := r.c.box.m.Known("searchfolders")
+	switch {
+	case r.f.Parent == 0:
+		return 0
+	case err == nil && r.f.Parent == finder.ID:
+		return 2
+	}
+	return 1
+}
+
+// path is the folder's place below the visible root, with U+FFFE before each name and alone for that root itself.
+func (r folderRow) path() string {
+	if r.f.Known == rootFolder || r.f.Parent == 0 {
+		return "\uFFFE"
+	}
+	path, f := "", r.f
+	for f.Parent != 0 && f.Known != rootFolder {
+		path = "\uFFFE" + f.Name + path
+		above, err := r.c.box.m.Folder(f.Parent)
+		if err != nil {
+			break // removed meanwhile
+		}
+		f = above
+	}
+	return path
 }
 
 // entry is the folder as an answer shows it.
@@ -148,9 +189,29 @@ func (c *call) listFolders() error {
 	if err := c.parse(folderEntity(), optSelect, optFilter, optTop, optSkip, optOrder, optCount, optExpand, "includehiddenfolders"); err != nil {
 		return err
 	}
-	p, err := c.parent()
+	rows, err := c.folderRows()
 	if err != nil {
 		return err
+	}
+	return c.page(rows, c.foldersPath())
+}
+
+func (c *call) countFolders() error {
+	if err := c.parse(folderEntity(), optFilter, "includehiddenfolders"); err != nil {
+		return err
+	}
+	rows, err := c.folderRows()
+	if err != nil {
+		return err
+	}
+	return c.replyCount(rows)
+}
+
+// folderRows are the folders a list shows: those of the visible root with the search folders, or a folder's own.
+func (c *call) folderRows() ([]line, error) {
+	p, err := c.parent()
+	if err != nil {
+		return nil, err
 	}
 	folders := c.box.m.Folders(p.ID, false)
 	if c.parts["folder"] == "" {
@@ -162,7 +223,7 @@ func (c *call) listFolders() error {
 			rows = append(rows, folderRow{c, f})
 		}
 	}
-	return c.page(rows, c.foldersPath())
+	return rows, nil
 }
 
 // searchFolders are listed with the folders of the root.
@@ -235,8 +296,8 @@ func (c *call) readFolderBody() (folderBody, error) {
 }
 
 func readString(name string, raw json.RawMessage, into *string) error {
-	if string(raw) == "null" || json.Unmarshal(raw, into) != nil {
-		return badRequest("The property '%s' is not a string.", printable(name))
+	if string(raw) == "null" || json.Unmarshal(raw, into) != nil || *into == "" {
+		return badRequest("The property '%s' is not a string, or an empty one.", printable(name))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mailferry/mailferry/shared/mailbox/exchangetest"
 	"github.com/mailferry/mailferry/shared/mailbox/graph/graphtest"
@@ -64,6 +65,7 @@ func TestOneFolderInManySpellings(t *testing.T) {
 		want            int
 	}{
 		{"unknown name", "nowhere", "ErrorInvalidIdMalformed", 400},
+		{"a name without a folder", "Archive", "ErrorFolderNotFound", 404},
 		{"id in another case", upper, "ErrorFolderNotFound", 404},
 		{"an item's id", w.s.ItemID(w.m, w.add("inbox", "a")), "ErrorInvalidIdMalformed", 400},
 		{"id of nothing", w.s.FolderID(w.m, 99), "ErrorFolderNotFound", 404},
@@ -96,6 +98,8 @@ func TestCreateRenameAndDeleteFolders(t *testing.T) {
 		{"same name", "POST", "/folders/inbox/childFolders", `{"displayName":"announcements","type":"IPF.Note"}`, "ErrorFolderExists", 409},
 		{"no type", "POST", "/folders", `{"displayName":"x"}`, "BadRequest", 400},
 		{"no name", "POST", "/folders", `{"type":"IPF.Note"}`, "BadRequest", 400},
+		{"empty name", "PATCH", "/folders/" + id, `{"displayName":""}`, "BadRequest", 400},
+		{"empty type", "PATCH", "/folders/" + id, `{"type":""}`, "BadRequest", 400},
 		{"null name", "POST", "/folders", `{"displayName":null,"type":"IPF.Note"}`, "BadRequest", 400},
 		{"slash", "POST", "/folders", `{"displayName":"a/b","type":"IPF.Note"}`, "ErrorInvalidRequest", 400},
 		{"long", "POST", "/folders", `{"displayName":"` + strings.Repeat("x", 256) + `","type":"IPF.Note"}`, "ErrorInvalidRequest", 400},
@@ -156,7 +160,13 @@ func TestUsersAndTheirMailboxes(t *testing.T) {
 			}
 		}
 	}
-	w.do("GET", w.s.URL()+"/admin/exchange/mailboxes/"+w.s.MailboxID(archive)+"/folders", nil).must(200)
+	inArchive := "/admin/exchange/mailboxes/" + w.s.MailboxID(archive)
+	w.do("GET", w.s.BetaURL()+inArchive+"/folders", nil).must(200)
+	var session struct{ ImportURL string }
+	w.do("POST", w.s.BetaURL()+inArchive+"/createImportSession", nil).must(200).into(&session)
+	body := importBody(w.s.FolderID(archive, w.known("inbox").ID), message("old"))
+	w.do("POST", session.ImportURL, body).must(200)
+	w.do("POST", strings.Replace(session.ImportURL, "/gbeta/", "/gv1.0/", 1), body).must(403)
 	for _, c := range []struct {
 		name, path, code string
 		want             int
@@ -166,6 +176,7 @@ func TestUsersAndTheirMailboxes(t *testing.T) {
 		{"on-premises", "/users/old@contoso.example/settings/exchange", "MailboxNotEnabledForRESTAPI", 404},
 		{"options", "/users/" + alex.ID + "/settings/exchange?$select=primaryMailboxId", "BadRequest", 400},
 		{"no such mailbox", "/admin/exchange/mailboxes/MBX:1@2/folders", "ResourceNotFound", 404},
+		{"archive in v1.0", inArchive + "/folders", "ResourceNotFound", 404},
 		{"address for an id", "/admin/exchange/mailboxes/megan@contoso.example/folders", "ResourceNotFound", 404},
 		{"unknown segment", "/admin/exchange/mailboxes/" + w.id + "/rules", "BadRequest", 400},
 		{"unknown resource", "/groups", "BadRequest", 400},
@@ -180,4 +191,92 @@ func TestUsersAndTheirMailboxes(t *testing.T) {
 	}
 	loose := newWorld(t, graphtest.Options{Addresses: true})
 	loose.do("GET", loose.s.URL()+"/admin/exchange/mailboxes/Megan@contoso.example/folders", nil).must(200)
+}
+
+func TestPathsThroughAParentAndCounts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphtest.Options{})
+	sub, err := w.m.CreateFolder(w.known("inbox").ID, "Sub", "IPF.Note")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deep []string
+	for _, subject := range []string{"a", "b", "c"} {
+		it, err := w.m.Add(sub.ID, exchangetest.Bytes(message(subject)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		deep = append(deep, w.s.ItemID(w.m, it))
+	}
+	through := "/folders/inbox/childFolders/" + w.s.FolderID(w.m, sub.ID)
+	var list page
+	w.get(through + "/items?$top=2").must(200).into(&list)
+	if got := list.names("id"); got != deep[2]+","+deep[1] {
+		t.Errorf("items %q", got)
+	}
+	w.do("GET", list.Next, nil).must(200).into(&list)
+	if got := list.names("id"); got != deep[0] {
+		t.Errorf("second page %q", got)
+	}
+	entries, delta := w.round(w.at(through+"/items/delta()"), 2)
+	if len(entries) != 3 {
+		t.Errorf("delta %v", entries)
+	}
+	w.get(through + "/items/" + deep[0]).must(200)
+	w.do("DELETE", w.at(through+"/items/"+deep[0]+"?disposalType=hardDelete"), nil).must(204)
+	if entries, _ = w.round(delta, 2); len(entries) != 1 || entries[0]["@removed"] == nil {
+		t.Errorf("next round %v", entries)
+	}
+	for path, want := range map[string]string{
+		"/folders/$count": "12", "/folders('inbox')/childFolders/$count": "1", through + "/items/$count": "2",
+		"/folders/inbox/items/$count": "0", "/folders/$count?$filter=type+eq+'IPF.Contact'": "1",
+		"/folders/syncissues/childFolders/$count": "2", "/folders/syncissues/childFolders/$count?includeHiddenFolders=true": "3",
+	} {
+		if r := w.get(path); r.Status != 200 || string(r.Body) != want || r.Header.Get("Content-Type") != "text/plain" {
+			t.Errorf("%s: %d %s, want %s", path, r.Status, r.Body, want)
+		}
+	}
+	stranger := strings.Replace(through, "/inbox/", "/drafts/", 1)
+	for _, path := range []string{"/items", "/items/$count", "/items/delta", "/items/" + deep[1]} {
+		if r := w.get(stranger + path); r.Status != 404 || r.code() != "ErrorFolderNotFound" {
+			t.Errorf("%s of another parent: %d %s", path, r.Status, r.Body)
+		}
+	}
+	w.get("/folders/$count?$top=1").must(400)
+}
+
+func TestAnswersAreDatedByTheServersClock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphtest.Options{})
+	w.clock.Advance(30 * time.Minute)
+	if got := w.get("/folders").must(200).Header.Get("Date"); got != "Mon, 02 Nov 2026 09:30:00 GMT" {
+		t.Errorf("Date %q", got)
+	}
+}
+
+func TestFolderTypesAndPaths(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphtest.Options{})
+	search, err := w.m.CreateFolder(w.known("searchfolders").ID, "Unread", "IPF.Note")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := w.m.CreateFolder(w.known("inbox").ID, "Sub", "IPF.Note")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ key, kind, path string }{
+		{"root", "0", "\uFFFE"},
+		{"msgfolderroot", "1", "\uFFFE"},
+		{"inbox", "1", "\uFFFEInbox"},
+		{w.s.FolderID(w.m, sub.ID), "1", "\uFFFEInbox\uFFFESub"},
+		{w.s.FolderID(w.m, search.ID), "2", "\uFFFEFinder\uFFFEUnread"},
+	} {
+		var f map[string]any
+		w.get("/folders/" + c.key + "?$expand=singleValueExtendedProperties($filter=(id eq 'String 0x66b5') or (id eq 'Integer 0x3601'))").must(200).into(&f)
+		want := fmt.Sprintf("[map[id:String 0x66b5 value:%s] map[id:Integer 0x3601 value:%s]]", c.path, c.kind)
+		if got := fmt.Sprint(f["singleValueExtendedProperties"]); got != want {
+			t.Errorf("%s: %q, want %q", c.key, got, want)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package graphtest
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -164,7 +165,7 @@ func (p *importParser) short() (string, error) {
 func (p *importParser) data() error {
 	s := &stringReader{p: p}
 	var err error
-	p.body.Data, err = p.keep(base64.NewDecoder(base64.StdEncoding, s))
+	p.body.Data, err = p.keep(base64.NewDecoder(base64.StdEncoding, oneLine{s}))
 	p.body.hasData = true
 	switch {
 	case s.err != nil:
@@ -175,6 +176,17 @@ func (p *importParser) data() error {
 		return err
 	}
 	return nil
+}
+
+// oneLine refuses line breaks, over which the decoder would pass.
+type oneLine struct{ r io.Reader }
+
+func (o oneLine) Read(b []byte) (int, error) {
+	n, err := o.r.Read(b)
+	if at := bytes.IndexAny(b[:n], "\r\n"); at >= 0 {
+		return 0, base64.CorruptInputError(at)
+	}
+	return n, err
 }
 
 func isBase64Error(err error) bool {

@@ -77,10 +77,10 @@ func (c *call) expanded(r row) object {
 		}
 	}
 	if single != nil {
-		o.set("singleValueExtendedProperties", single)
+		o.set(singleValued, single)
 	}
 	if multi != nil {
-		o.set("multiValueExtendedProperties", multi)
+		o.set(multiValued, multi)
 	}
 	return o
 }
@@ -89,20 +89,36 @@ func (c *call) listItems() error {
 	if err := c.parse(itemEntity(), optSelect, optFilter, optTop, optSkip, optOrder, optCount, optExpand); err != nil {
 		return err
 	}
-	f, err := c.folderNamed(c.parts["folder"])
+	f, err := c.target()
 	if err != nil {
 		return err
 	}
 	if c.query.filter == nil && len(c.query.order) == 0 {
 		return c.pageOfIDs(f.ID)
 	}
+	return c.page(c.itemRows(f), c.itemsPath())
+}
+
+// itemRows are a folder's items, newest first.
+func (c *call) itemRows(f exchangetest.Folder) []line {
 	items := c.box.m.Items(f.ID)
 	slices.Reverse(items)
 	rows := make([]line, len(items))
 	for i, it := range items {
 		rows[i] = itemRow{c, it}
 	}
-	return c.page(rows, c.itemsPath())
+	return rows
+}
+
+func (c *call) countItems() error {
+	if err := c.parse(itemEntity(), optFilter); err != nil {
+		return err
+	}
+	f, err := c.target()
+	if err != nil {
+		return err
+	}
+	return c.replyCount(c.itemRows(f))
 }
 
 // pageOfIDs is the page of a list that needs no look at the rest of it.
@@ -125,7 +141,7 @@ func (c *call) itemsPath() string {
 
 // item finds the item of a path, which must be in the folder of the path.
 func (c *call) item() (exchangetest.Item, error) {
-	f, err := c.folderNamed(c.parts["folder"])
+	f, err := c.target()
 	if err != nil {
 		return exchangetest.Item{}, err
 	}

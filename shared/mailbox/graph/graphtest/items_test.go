@@ -96,7 +96,9 @@ func TestExportsThatAreRefused(t *testing.T) {
 		}
 	}
 	w.do("POST", w.at("/microsoft.graph.exportItems"), many(1)).must(200)
-	w.do("GET", w.at("/exportItems"), nil).must(405)
+	if r := w.do("GET", w.at("/exportItems"), nil).must(405); r.Header.Get("Allow") != "POST" {
+		t.Errorf("not allowed without a word on what is: %v", r.Header)
+	}
 	w.s.RefuseExport(w.m, it.ID, "ErrorCorruptData")
 	r := w.do("POST", w.at("/exportItems"), `{"itemIds":["`+id+`","`+w.s.ItemID(w.m, exchangeItem{ID: 99, Folder: it.Folder})+`"]}`).must(200)
 	for _, code := range []string{`"code":"ErrorCorruptData"`, `"code":"ErrorItemNotFound"`} {
@@ -129,11 +131,13 @@ func TestImportsThatAreRefused(t *testing.T) {
 		{"empty data", map[string]string{"FolderId": folder, "Mode": "create", "Data": ""}, "ErrorCorruptData", 500},
 		{"camel case", map[string]string{"folderId": folder, "mode": "create", "data": data}, "BadRequest", 400},
 		{"data twice", `{"FolderId":"` + folder + `","Mode":"create","Data":"` + data + `","Data":"` + data + `"}`, "BadRequest", 400},
+		{"null for no id", `{"FolderId":"` + folder + `","Mode":"create","ItemId":null,"Data":"` + data + `"}`, "BadRequest", 400},
 		{"null data", `{"FolderId":"` + folder + `","Mode":"create","Data":null}`, "BadRequest", 400},
 		{"not JSON", `data`, "BadRequest", 400},
 		{"cut off", `{"Data":"` + data, "BadRequest", 400},
 		{"text after it", `{"FolderId":"` + folder + `","Mode":"create","Data":"` + data + `"}x`, "BadRequest", 400},
 		{"bad base64", map[string]string{"FolderId": folder, "Mode": "create", "Data": data[:40] + "*" + data[41:]}, "ErrorInvalidRequest", 400},
+		{"line break in the data", map[string]string{"FolderId": folder, "Mode": "create", "Data": data[:40] + "\r\n" + data[40:]}, "ErrorInvalidRequest", 400},
 		{"no padding", map[string]string{"FolderId": folder, "Mode": "create", "Data": "AQA"}, "ErrorInvalidRequest", 400},
 		{"text after the padding", map[string]string{"FolderId": folder, "Mode": "create", "Data": "AQA=AQAA"}, "ErrorInvalidRequest", 400},
 		{"text after padding at a buffer's end", map[string]string{"FolderId": folder, "Mode": "create", "Data": strings.Repeat("AAAA", 255) + "AQA=AQAA"}, "ErrorInvalidRequest", 400},
@@ -220,6 +224,9 @@ func TestSessions(t *testing.T) {
 		if r := w.do(c.method, c.url, body); r.Status != c.want {
 			t.Errorf("%s: %d %.200s", c.name, r.Status, r.Body)
 		}
+	}
+	if r := w.do("POST", strings.Split(session, "?")[0], body); r.Header.Get("WWW-Authenticate") == "" {
+		t.Errorf("refused without a challenge: %v", r.Header)
 	}
 	if r := w.do("POST", session, body, "Content-Type", "text/plain"); r.Status != 415 {
 		t.Errorf("as text: %d", r.Status)

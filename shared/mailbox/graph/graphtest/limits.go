@@ -176,6 +176,15 @@ func (m *meter) admit(k laneKey) error {
 	return nil
 }
 
+// refused counts a request to a mailbox that was not let in for other reasons than the limits.
+func (m *meter) refused(k laneKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	w, now := &m.lane(k).requests, m.clock.Now()
+	w.trim(now)
+	w.add(now, 1)
+}
+
 func (m *meter) leave(k laneKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

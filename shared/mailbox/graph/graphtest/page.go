@@ -1,6 +1,7 @@
 package graphtest
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,14 +19,28 @@ type line interface {
 // page filters, orders and cuts a list and answers one page of it.
 func (c *call) page(rows []line, path string) error {
 	q := c.query
-	if q.filter != nil {
-		rows = slices.DeleteFunc(rows, func(r line) bool { return !q.filter.matches(r) })
-	}
+	rows = q.chosen(rows)
 	if len(q.order) > 0 {
 		slices.SortStableFunc(rows, q.compare)
 	}
 	from, to := c.bounds(len(rows))
 	return c.replyPage(rows[from:to], len(rows), to, path)
+}
+
+// chosen are the entries that the filter lets through.
+func (q *query) chosen(rows []line) []line {
+	if q.filter == nil {
+		return rows
+	}
+	return slices.DeleteFunc(rows, func(r line) bool { return !q.filter.matches(r) })
+}
+
+// replyCount answers how many of the entries the filter lets through, as plain text.
+func (c *call) replyCount(rows []line) error {
+	c.w.Header().Set("Content-Type", "text/plain")
+	c.w.Header().Set("OData-Version", "4.0")
+	_, _ = fmt.Fprint(c.w, len(c.query.chosen(rows))) // a client that has gone has no use for it
+	return nil
 }
 
 // bounds says which of so many entries this page shows.
@@ -85,8 +100,9 @@ func (c *call) preferred() int {
 		for _, p := range strings.Split(h, ",") {
 			name, v, _ := strings.Cut(strings.TrimSpace(p), "=")
 			if n, err := strconv.Atoi(strings.TrimSpace(v)); strings.EqualFold(name, "odata.maxpagesize") && err == nil && n > 0 {
+				n = min(n, maxPage)
 				c.w.Header().Set("Preference-Applied", "odata.maxpagesize="+strconv.Itoa(n))
-				return min(n, maxPage)
+				return n
 			}
 		}
 	}

@@ -14,10 +14,17 @@ const (
 	maxPage     = 1000
 )
 
+// Collections of extended properties.
+const (
+	singleValued = "singleValueExtendedProperties"
+	multiValued  = "multiValueExtendedProperties"
+)
+
 // entity is what a query may ask of a type.
 type entity struct {
 	name   string
 	fields []string // in the order they are answered
+	links  []string // what else can be selected, and then expanded
 	kinds  map[string]kind
 }
 
@@ -33,12 +40,14 @@ const (
 func folderEntity() entity {
 	return entity{"microsoft.graph.mailboxFolder",
 		[]string{"id", "displayName", "parentFolderId", "parentMailboxUrl", "childFolderCount", "totalItemCount", "wellKnownName", "type"},
+		[]string{"childFolders", "items", singleValued, multiValued},
 		map[string]kind{"childFolderCount": count, "totalItemCount": count}}
 }
 
 func itemEntity() entity {
 	return entity{"microsoft.graph.mailboxItem",
 		[]string{"id", "createdDateTime", "lastModifiedDateTime", "changeKey", "categories", "type", "size"},
+		[]string{singleValued, multiValued},
 		map[string]kind{"createdDateTime": moment, "lastModifiedDateTime": moment, "categories": list, "size": count}}
 }
 
@@ -94,7 +103,7 @@ func parseQuery(raw string, e entity, o queryRules) (*query, error) {
 	if len(raw) > 4*maxExpression {
 		return nil, refuse(414, "RequestUriTooLong", "The request URI is too long.")
 	}
-	values, err := url.ParseQuery(raw)
+	values, err := url.ParseQuery(strings.ReplaceAll(raw, ";", "%3B")) // it does not take a ";" as it is
 	if err != nil {
 		return nil, badRequest("The query string is not valid.")
 	}
@@ -215,6 +224,9 @@ func parseSelect(v string, e entity) ([]string, error) {
 		if name == "*" {
 			return nil, nil
 		}
+		if slices.ContainsFunc(e.links, func(l string) bool { return strings.EqualFold(l, name) }) {
+			continue
+		}
 		f, err := e.property(name)
 		if err != nil {
 			return nil, badRequest("Parsing OData Select and Expand failed: Could not find a property named '%s' on type '%s'.", printable(name), e.name)
@@ -290,8 +302,8 @@ func (n *node) checkKind(e entity) error {
 }
 
 func (n *node) checkAny(e entity) error {
-	single := strings.EqualFold(n.path, "singleValueExtendedProperties")
-	if !single && !strings.EqualFold(n.path, "multiValueExtendedProperties") {
+	single := strings.EqualFold(n.path, singleValued)
+	if !single && !strings.EqualFold(n.path, multiValued) {
 		return badRequest("Could not find a collection named '%s' on type '%s'.", printable(n.path), e.name)
 	}
 	if err := n.kids[0].checkLambda(n.alias); err != nil {

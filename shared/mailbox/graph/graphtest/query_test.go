@@ -2,7 +2,9 @@ package graphtest_test
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +42,7 @@ func TestFilters(t *testing.T) {
 		{"contains(type, 'task')", ""},
 		{any1 + "'String 0x0037' and ep/value eq 'O''BRIEN')", "o'brien"},
 		{any1 + "'String 0x37' and contains(ep/value,'mm'))", "gamma"},
+		{any1 + "'String 0x37' and ep/value ne 'a;b')", "gamma o'brien alpha"},
 		{any1 + "'Integer 0x17' and ep/value eq '2')", "gamma"},
 		{any1 + "'Integer 0x17' and cast(ep/value, Edm.Int32) gt 1)", "gamma"},
 		{any1 + "'Integer {00020329-0000-0000-C000-000000000046} Id 0x8208' and ep/value ne '8')", "alpha"},
@@ -101,6 +104,22 @@ func TestExtendedProperties(t *testing.T) {
 	}
 	if r.must(200).into(&p); !strings.Contains(fmt.Sprint(p.Value[0]), "id:SystemTime 0xE06 ") {
 		t.Errorf("upper case: %v", p.Value[0])
+	}
+}
+
+func TestSelectedPropertiesAreShown(t *testing.T) {
+	t.Parallel()
+	w := threeItems(t)
+	for query, want := range map[string]string{
+		"$select=Size": "@odata.etag @odata.type id size",
+		"$select=type,singleValueExtendedProperties&$expand=singleValueExtendedProperties($filter=id eq 'Integer 0x0E07')": "@odata.etag @odata.type id singleValueExtendedProperties type",
+		"$select=id&$expand=singleValueExtendedProperties($filter=id eq 'Integer 0x0E07')":                                 "@odata.etag @odata.type id singleValueExtendedProperties",
+	} {
+		var p page
+		w.get("/folders/inbox/items?$top=1&" + query).must(200).into(&p)
+		if got := strings.Join(slices.Sorted(maps.Keys(p.Value[0])), " "); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package graphtest
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,7 +22,9 @@ const (
 	CreateFolder  Op = "create folder"
 	UpdateFolder  Op = "update folder"
 	DeleteFolder  Op = "delete folder"
+	CountFolders  Op = "count folders"
 	ListItems     Op = "list items"
+	CountItems    Op = "count items"
 	ReadItem      Op = "read item"
 	DeltaItems    Op = "delta of items"
 	DeleteItem    Op = "delete item"
@@ -44,24 +47,33 @@ func routes() []route {
 	reference := map[string]Op{http.MethodDelete: DeleteFolder}
 	collection := map[string]Op{http.MethodGet: ListFolders, http.MethodPost: CreateFolder}
 	delta := map[string]Op{http.MethodGet: DeltaFolders}
-	return []route{
+	total := map[string]Op{http.MethodGet: CountFolders}
+	item := map[string]Op{http.MethodGet: ReadItem, http.MethodDelete: DeleteItem}
+	items := func(folder string) []route {
+		return []route{
+			{folder + "/items", map[string]Op{http.MethodGet: ListItems}},
+			{folder + "/items/$count", map[string]Op{http.MethodGet: CountItems}},
+			{folder + "/items/delta", map[string]Op{http.MethodGet: DeltaItems}},
+			{folder + "/items/{item}", item},
+		}
+	}
+	return slices.Concat([]route{
 		{"$batch", map[string]Op{http.MethodPost: Batch}},
 		{"users/{user}/settings/exchange", map[string]Op{http.MethodGet: ReadSettings}},
 		{mailbox, map[string]Op{http.MethodGet: ReadMailbox}},
 		{mailbox + "/exportItems", map[string]Op{http.MethodPost: ExportItems}},
 		{mailbox + "/createImportSession", map[string]Op{http.MethodPost: CreateSession}},
 		{folders, collection},
+		{folders + "/$count", total},
 		{folders + "/delta", delta},
 		{folders + "/{folder}", folder},
 		{folders + "/{folder}/$ref", reference},
 		{folders + "/{folder}/childFolders", collection},
+		{folders + "/{folder}/childFolders/$count", total},
 		{folders + "/{folder}/childFolders/delta", delta},
 		{folders + "/{parent}/childFolders/{folder}", folder},
 		{folders + "/{parent}/childFolders/{folder}/$ref", reference},
-		{folders + "/{folder}/items", map[string]Op{http.MethodGet: ListItems}},
-		{folders + "/{folder}/items/delta", map[string]Op{http.MethodGet: DeltaItems}},
-		{folders + "/{folder}/items/{item}", map[string]Op{http.MethodGet: ReadItem, http.MethodDelete: DeleteItem}},
-	}
+	}, items(folders+"/{folder}"), items(folders+"/{parent}/childFolders/{folder}"))
 }
 
 // match finds the operation of a path and the parts it names.
@@ -74,7 +86,7 @@ func match(method string, segments []string) (Op, map[string]string, error) {
 		if op, ok := r.methods[method]; ok {
 			return op, parts, nil
 		}
-		return "", nil, refuse(http.StatusMethodNotAllowed, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
+		return "", nil, notAllowed("Request_BadRequest", slices.Collect(maps.Keys(r.methods))...)
 	}
 	return "", nil, badRequest("Resource not found for the segment '%s'.", printable(unknownSegment(segments)))
 }

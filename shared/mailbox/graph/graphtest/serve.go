@@ -1,6 +1,7 @@
 package graphtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -91,6 +92,7 @@ func (a *answer) cut() {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	stamp(w, r)
+	w.Header().Set("Date", s.clock.Now().UTC().Format(http.TimeFormat))
 	path := r.URL.EscapedPath()
 	switch {
 	case path == identityPath:
@@ -119,7 +121,6 @@ func (s *Server) graph(w http.ResponseWriter, r *http.Request) {
 		s.api(w, r, c)
 		return
 	}
-	w.Header().Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="`+graphAppID+`"`)
 	s.writeRefusal(w, asRefusal(err))
 	s.note("", Any, &answer{status: http.StatusUnauthorized}, 0)
 }
@@ -150,14 +151,26 @@ func (s *Server) openGraph(c *call) error {
 	if c.op == Batch {
 		return nil
 	}
-	if err := permitted(c.claims, c.op); err != nil {
+	denied := permitted(c.claims, c.op)
+	if c.op == ReadSettings {
+		err = c.findUser()
+	} else {
+		err = c.findBox(c.parts["mailbox"])
+	}
+	return cmp.Or(denied, err)
+}
+
+// findBox finds the mailbox of a path. v1.0 knows no archives.
+func (c *call) findBox(id string) error {
+	b, err := c.s.box(id)
+	if err == nil && b.archive && c.version != "beta" {
+		err = noMailbox()
+	}
+	if err != nil {
 		return err
 	}
-	if c.op == ReadSettings {
-		return c.findUser()
-	}
-	c.box, err = s.box(c.parts["mailbox"])
-	return err
+	c.box = b
+	return nil
 }
 
 // findUser also finds the user's mailbox, because reading the settings counts against it.
@@ -187,6 +200,9 @@ func (s *Server) run(c *call, open func(*call) error) {
 
 func (s *Server) serve(c *call, open func(*call) error) (cut bool) {
 	if err := open(c); err != nil {
+		if c.box != nil {
+			s.meter.refused(c.lane())
+		}
 		s.writeRefusal(c.w, asRefusal(err))
 		return false
 	}
@@ -235,6 +251,10 @@ func (c *call) answer() error {
 		return c.updateFolder()
 	case DeleteFolder:
 		return c.deleteFolder()
+	case CountFolders:
+		return c.countFolders()
+	case CountItems:
+		return c.countItems()
 	case ListItems:
 		return c.listItems()
 	case ReadItem:

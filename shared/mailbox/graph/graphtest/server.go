@@ -82,6 +82,7 @@ type box struct {
 	m       *exchangetest.Mailbox
 	id      string
 	ids     ids
+	archive bool
 	hold    bool
 	full    bool
 	epoch   int               // sync states of an earlier epoch are gone
@@ -183,7 +184,8 @@ func (s *Server) AddUser(u User) User {
 	defer s.mu.Unlock()
 	for _, m := range [...]*exchangetest.Mailbox{u.Mailbox, u.Archive} {
 		if m != nil {
-			s.boxOf(m).hold = u.Hold
+			b := s.boxOf(m)
+			b.hold, b.archive = u.Hold, m == u.Archive
 		}
 	}
 	s.users = append(s.users, &u)
@@ -217,7 +219,11 @@ func (s *Server) box(id string) (*box, error) {
 			return s.boxes[s.MailboxID(u.Mailbox)], nil
 		}
 	}
-	return nil, refuse(http.StatusNotFound, "ResourceNotFound", "Resource could not be discovered.")
+	return nil, noMailbox()
+}
+
+func noMailbox() *refusal {
+	return refuse(http.StatusNotFound, "ResourceNotFound", "Resource could not be discovered.")
 }
 
 // boxOf finds a mailbox that was added, or adds it. The caller holds the lock.

@@ -44,13 +44,13 @@ func (s *Server) openImport(c *call) error {
 		return refuse(http.StatusNotFound, "NotFound", "The requested resource was not found.")
 	}
 	if c.r.Method != http.MethodPost {
-		return refuse(http.StatusMethodNotAllowed, "ErrorInvalidRequest", "Specified HTTP method is not allowed for the request target.")
+		return notAllowed("ErrorInvalidRequest", http.MethodPost)
 	}
 	cl, ok := s.verify(c.r.URL.Query().Get("authtoken"))
 	if !ok || cl.Audience != importAudience {
 		return unauthenticated("The token is not valid.")
 	}
-	if c.box, err = s.box(segments[3]); err != nil || c.box.id != cl.Mailbox {
+	if err := c.findBox(segments[3]); err != nil || c.box.id != cl.Mailbox {
 		c.box = nil
 		return refuse(http.StatusForbidden, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
 	}
