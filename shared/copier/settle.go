@@ -12,7 +12,8 @@ import (
 )
 
 // settle looks the items without a result up on the target: those whose import was carried out although its answer
-// was lost get their result. It lists each folder concerned once.
+// was lost get their result. It lists each folder concerned once: what a worker that dies costs is a request for every 500
+// items that these folders hold, whatever the shard's size; the line of the delivery counts the requests.
 //
 // Items that share an identity cannot be told apart on the target, so they are counted: of the n items of an identity
 // that the folder holds, some were there when the shard was planned, and some were imported by groups that know it.
@@ -64,7 +65,7 @@ func (g *group) settleFolder(ctx context.Context, folder int) error {
 		return err
 	}
 	g.Log.Info("settled", "wave", g.box.Wave, "mailbox", g.box.ID, "pass", g.message.Pass, "shard", g.message.Shard,
-		"listed", len(listed), "found", found)
+		"folder", folder, "listed", len(listed), "found", found)
 	return nil
 }
 
