@@ -144,7 +144,8 @@ func (a *fakeApp) guard(next http.Handler) http.Handler {
 		case broken["failing"]:
 			w.WriteHeader(http.StatusInternalServerError)
 		case broken["busy"]:
-			w.WriteHeader(http.StatusTooManyRequests)
+			w.Header().Set("Retry-After", "7")
+			answer(w, http.StatusTooManyRequests, failure{Error: "too many requests; wait as long as Retry-After says and send it again"})
 		case broken["other"]:
 			fmt.Fprint(w, "<h1>Your function app is up and running</h1>")
 		case r.Header.Get("x-functions-key") != functionKey && r.Header.Get("Authorization") != "Bearer "+entraToken:
