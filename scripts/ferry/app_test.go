@@ -284,7 +284,11 @@ func (a *fakeApp) act(w http.ResponseWriter, r *http.Request) {
 			changed = append(changed, string(b.ID))
 		}
 	}
-	answer(w, http.StatusOK, map[string]any{"changed": len(changed), "mailboxes": changed})
+	did := map[string]any{"changed": len(changed), "mailboxes": changed}
+	if a.is("taken") {
+		did["refused"], did["because"] = []string{"mada"}, "source mailbox is already in the active wave wother"
+	}
+	answer(w, http.StatusOK, did)
 }
 
 func TestFakeAppIsAsStrictAsTheRealOne(t *testing.T) {
