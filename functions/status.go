@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/parker"
 	"github.com/mailferry/mailferry/shared/pipeline"
+	"github.com/mailferry/mailferry/shared/reporter"
 )
 
-// showWave answers GET /api/waves/{wave}.
+// showWave answers GET /api/waves/{wave}, with ?problems=true also with every problem of the wave. The wave
+// [parker.Unreadable] has the problems of messages that name no mailbox.
 type showWave struct{ *pipeline.Pipeline }
 
 // waveStatus is where a wave stands.
@@ -21,6 +25,9 @@ type waveStatus struct {
 	Copied int                     `json:"copied"` // items
 	Bytes  int64                   `json:"bytes"`
 	Boxes  []mailboxLine           `json:"boxes"`
+
+	Problems []reporter.Problem `json:"problems,omitzero"` // when they are asked for
+	More     bool               `json:"more,omitempty"`    // problems than are listed
 }
 
 // mailboxLine is one mailbox of a wave. The address stands in the mailbox's own page.
@@ -34,7 +41,7 @@ type mailboxLine struct {
 }
 
 func (s showWave) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	wave, err := s.Ledger.Wave(r.Context(), migration.WaveID(r.PathValue("wave")))
+	wave, err := s.wave(r.Context(), migration.WaveID(r.PathValue("wave")))
 	if err != nil {
 		s.fail(w, err, "there is no such wave")
 		return
@@ -47,7 +54,20 @@ func (s showWave) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		status.add(box)
 	}
+	if r.URL.Query().Get("problems") == "true" {
+		if status.Problems, status.More, err = s.Reporter.Problems(r.Context(), wave.ID); err != nil {
+			s.fail(w, err, "")
+			return
+		}
+	}
 	answer(w, http.StatusOK, status)
+}
+
+func (s showWave) wave(ctx context.Context, id migration.WaveID) (migration.Wave, error) {
+	if id == parker.Unreadable {
+		return migration.Wave{ID: id, Name: "messages that cannot be read"}, nil
+	}
+	return s.Ledger.Wave(ctx, id)
 }
 
 func (s *waveStatus) add(b migration.Mailbox) {
