@@ -1,16 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net/http"
-	"slices"
 
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/parker"
 	"github.com/mailferry/mailferry/shared/pipeline"
+	"github.com/mailferry/mailferry/shared/reporter"
 )
 
-// showWave answers GET /api/waves/{wave}.
+// showWave answers GET /api/waves/{wave}, with ?problems=true also with every problem of the wave. The wave
+// [parker.Unreadable] has the problems of messages that name no mailbox.
 type showWave struct{ *pipeline.Pipeline }
 
 // waveStatus is where a wave stands.
@@ -22,6 +25,9 @@ type waveStatus struct {
 	Copied int                     `json:"copied"` // items
 	Bytes  int64                   `json:"bytes"`
 	Boxes  []mailboxLine           `json:"boxes"`
+
+	Problems []reporter.Problem `json:"problems,omitzero"` // when they are asked for
+	More     bool               `json:"more,omitempty"`    // problems than are listed
 }
 
 // mailboxLine is one mailbox of a wave. The address stands in the mailbox's own page.
@@ -35,7 +41,7 @@ type mailboxLine struct {
 }
 
 func (s showWave) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	wave, err := s.Ledger.Wave(r.Context(), migration.WaveID(r.PathValue("wave")))
+	wave, err := s.wave(r.Context(), migration.WaveID(r.PathValue("wave")))
 	if err != nil {
 		s.fail(w, err, "there is no such wave")
 		return
@@ -52,33 +58,20 @@ func (s showWave) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		showPage(w, r, status)
 		return
 	}
+	if r.URL.Query().Get("problems") == "true" {
+		if status.Problems, status.More, err = s.Reporter.Problems(r.Context(), wave.ID); err != nil {
+			s.fail(w, err, "")
+			return
+		}
+	}
 	answer(w, http.StatusOK, status)
 }
 
-// showWaves answers GET /api/waves.
-type showWaves struct{ *pipeline.Pipeline }
-
-// waveList is all waves, the newest first.
-type waveList struct {
-	Waves []migration.Wave `json:"waves"`
-	Code  string           `json:"-"` // the caller's function key, for links
-}
-
-func (s showWaves) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	list := waveList{Waves: []migration.Wave{}, Code: r.URL.Query().Get("code")}
-	for wave, err := range s.Ledger.AllWaves(r.Context()) {
-		if err != nil {
-			showWave(s).fail(w, err, "")
-			return
-		}
-		list.Waves = append(list.Waves, wave)
+func (s showWave) wave(ctx context.Context, id migration.WaveID) (migration.Wave, error) {
+	if id == parker.Unreadable {
+		return migration.Wave{ID: id, Name: "messages that cannot be read"}, nil
 	}
-	slices.SortStableFunc(list.Waves, func(a, b migration.Wave) int { return b.Submitted.Compare(a.Submitted) })
-	if wantsPage(r) {
-		render(w, "waves", list)
-		return
-	}
-	answer(w, http.StatusOK, list)
+	return s.Ledger.Wave(ctx, id)
 }
 
 func (s *waveStatus) add(b migration.Mailbox) {

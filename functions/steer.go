@@ -14,10 +14,12 @@ import (
 // steer answers POST /api/waves/{wave}/{action} and POST /api/waves/{wave}/mailboxes/{mailbox}/{action}.
 type steer struct{ *pipeline.Pipeline }
 
-// steered is the answer: which mailboxes were in a state for the action.
+// steered is the answer: which mailboxes were in a state for the action, and which did not go on and why.
 type steered struct {
 	Changed   int                   `json:"changed"`
 	Mailboxes []migration.MailboxID `json:"mailboxes"`
+	Refused   []migration.MailboxID `json:"refused,omitempty"`
+	Because   string                `json:"because,omitempty"`
 }
 
 func (s steer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -31,11 +33,15 @@ func (s steer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusConflict, failure{Error: taken.Error()})
 		return
 	}
+	done := steered{Changed: len(changed), Mailboxes: changed}
+	if some, ok := errors.AsType[*operator.Refused](err); ok {
+		done.Refused, done.Because, err = some.Mailboxes, some.Because.Error(), nil
+	}
 	if err != nil {
 		showWave(s).fail(w, err, "there is no such wave or mailbox")
 		return
 	}
-	answer(w, http.StatusOK, steered{len(changed), changed})
+	answer(w, http.StatusOK, done)
 }
 
 // about answers GET /api/about: what runs here.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 )
@@ -45,24 +46,37 @@ func (c *acted) act(ctx context.Context, a *app, verb, idle string) error {
 	var got struct {
 		Changed   int      `json:"changed"`
 		Mailboxes []string `json:"mailboxes"`
+		Refused   []string `json:"refused"`
+		Because   string   `json:"because"`
 	}
 	answer, err := to.call(ctx, request{method: http.MethodPost, path: path + "/" + verb}, &got)
 	if err != nil {
 		return err
 	}
 	if a.JSON {
-		return a.raw(answer)
+		if err := a.raw(answer); err != nil || len(got.Refused) == 0 {
+			return err
+		}
+		return said()
 	}
-	if got.Changed == 0 {
+	switch {
+	case got.Changed > 0:
+		a.line("%s: %s: %s", verb, count(got.Changed, "mailbox"), some(got.Mailboxes))
+	case len(got.Refused) == 0:
 		a.line("nothing changed: %s", idle)
-		return nil
 	}
+	if len(got.Refused) > 0 {
+		return fmt.Errorf("not changed: %s: %s; %s", count(len(got.Refused), "mailbox"), some(got.Refused), clean(got.Because))
+	}
+	return nil
+}
+
+// some names the first of many mailboxes.
+func some(names []string) string {
 	const enough = 20
-	names := got.Mailboxes[:min(enough, len(got.Mailboxes))]
-	text := clean(strings.Join(names, ", "))
-	if got.Changed > len(names) {
+	text := clean(strings.Join(names[:min(enough, len(names))], ", "))
+	if len(names) > enough {
 		text += ", …"
 	}
-	a.line("%s: %s: %s", verb, count(got.Changed, "mailbox"), text)
-	return nil
+	return text
 }

@@ -20,6 +20,8 @@ import (
 
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/parker"
+	"github.com/mailferry/mailferry/shared/reporter"
 	"github.com/mailferry/mailferry/shared/submitter"
 )
 
@@ -92,12 +94,13 @@ func waves() map[string]wave {
 	}
 	done := box{ID: goldenBox, State: migration.Done, Pass: 2, Planned: 6, Settled: 6}
 	return map[string]wave{
-		"wdone": full("wdone", "Ward \x1b[31m7", done, box{ID: "mbob", State: migration.Done, Pass: 1, Planned: 10, Settled: 10}),
-		"wfail": full("wfail", "", done, box{ID: "mbob", State: migration.Failed, Pass: 1, Planned: 10, Settled: 4, Problem: "source mailbox: access denied; check the service account"}),
-		"wmany": full("wmany", "", many...),
-		"wrun0": full("wrun", "", box{ID: "mrun", State: migration.Submitted}),
-		"wrun1": full("wrun", "", box{ID: "mrun", State: migration.Copying, Pass: 1, Planned: 100, Settled: 40}),
-		"wrun2": full("wrun", "", box{ID: "mrun", State: migration.Done, Pass: 1, Planned: 100, Settled: 100}),
+		"unreadable": {Wave: migration.Wave{ID: parker.Unreadable}},
+		"wdone":      full("wdone", "Ward \x1b[31m7", done, box{ID: "mbob", State: migration.Done, Pass: 1, Planned: 10, Settled: 10}),
+		"wfail":      full("wfail", "", done, box{ID: "mbob", State: migration.Failed, Pass: 1, Planned: 10, Settled: 4, Problem: "source mailbox: access denied; check the service account"}),
+		"wmany":      full("wmany", "", many...),
+		"wrun0":      full("wrun", "", box{ID: "mrun", State: migration.Submitted}),
+		"wrun1":      full("wrun", "", box{ID: "mrun", State: migration.Copying, Pass: 1, Planned: 100, Settled: 40}),
+		"wrun2":      full("wrun", "", box{ID: "mrun", State: migration.Done, Pass: 1, Planned: 100, Settled: 100}),
 	}
 }
 
@@ -127,7 +130,7 @@ func (a *fakeApp) guard(next http.Handler) http.Handler {
 		a.mu.Lock()
 		a.got = append(a.got, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+r.Header.Get("Content-Type")+" "+string(body)))
 		broken := maps.Clone(a.broken)
-		blips := broken["blip"] && !strings.HasSuffix(r.URL.Path, "/wfail") // a report's first call is not made again
+		blips := broken["blip"]
 		if blips {
 			delete(a.broken, "blip")
 		}
@@ -144,7 +147,8 @@ func (a *fakeApp) guard(next http.Handler) http.Handler {
 		case broken["failing"]:
 			w.WriteHeader(http.StatusInternalServerError)
 		case broken["busy"]:
-			w.WriteHeader(http.StatusTooManyRequests)
+			w.Header().Set("Retry-After", "7")
+			answer(w, http.StatusTooManyRequests, failure{Error: "too many requests; wait as long as Retry-After says and send it again"})
 		case broken["other"]:
 			fmt.Fprint(w, "<h1>Your function app is up and running</h1>")
 		case r.Header.Get("x-functions-key") != functionKey && r.Header.Get("Authorization") != "Bearer "+entraToken:
@@ -224,8 +228,24 @@ func (a *fakeApp) wave(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		answer(w, http.StatusNotFound, failure{Error: "there is no such wave"})
 	default:
+		if r.URL.Query().Get("problems") == "true" && !a.is("old") {
+			got.Problems, got.More = a.problems(got), a.is("more")
+		}
 		answer(w, http.StatusOK, got)
 	}
+}
+
+func (a *fakeApp) problems(w wave) []reporter.Problem {
+	if w.ID == parker.Unreadable {
+		return []reporter.Problem{{Problem: ledger.Problem{Mailbox: "unknown", Reason: "parked", Detail: "message cannot be read; its bytes are in reports/parked/copy/x.json"}}}
+	}
+	all := []reporter.Problem{}
+	for _, b := range w.Boxes {
+		for _, p := range a.boxes[string(b.ID)].Problems {
+			all = append(all, reporter.Problem{Source: a.boxes[string(b.ID)].Source, Target: a.boxes[string(b.ID)].Target, Problem: p})
+		}
+	}
+	return all
 }
 
 func (a *fakeApp) has(r *http.Request) bool {
@@ -283,7 +303,11 @@ func (a *fakeApp) act(w http.ResponseWriter, r *http.Request) {
 			changed = append(changed, string(b.ID))
 		}
 	}
-	answer(w, http.StatusOK, map[string]any{"changed": len(changed), "mailboxes": changed})
+	did := map[string]any{"changed": len(changed), "mailboxes": changed}
+	if a.is("taken") {
+		did["refused"], did["because"] = []string{"mada"}, "source mailbox is already in the active wave wother"
+	}
+	answer(w, http.StatusOK, did)
 }
 
 func TestFakeAppIsAsStrictAsTheRealOne(t *testing.T) {

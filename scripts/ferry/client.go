@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -156,12 +157,13 @@ type callError struct {
 	status int    // of the answer, 0 when there was none
 	said   string // what the app says is wrong, if it is the app that answered
 	to     string // where it redirects
+	wait   string // how many seconds it wants no calls, if it says so
 	faults []submitter.Fault
 	cause  error
 }
 
 func refusal(resp *http.Response) error {
-	e := &callError{host: resp.Request.URL.Host, status: resp.StatusCode, to: resp.Header.Get("Location")}
+	e := &callError{host: resp.Request.URL.Host, status: resp.StatusCode, to: resp.Header.Get("Location"), wait: resp.Header.Get("Retry-After")}
 	var body struct {
 		Error  string            `json:"error"`
 		Faults []submitter.Fault `json:"faults"`
@@ -198,16 +200,24 @@ func (e *callError) explain() (what, todo string) {
 		return "the app does not take the key (401)", "set FERRY_KEY to a key of the function app (Azure portal: App keys), or FERRY_TOKEN"
 	case e.status == http.StatusForbidden && e.said == "":
 		return "the app is not open to you (403)", "check its access restrictions, and whether it is stopped"
+	case e.status == http.StatusTooManyRequests:
+		return "the app has too many calls (429)", "try again in " + e.pause()
 	case e.said != "":
 		return clean(e.said), ""
 	case e.status >= 300 && e.status < 400:
 		return fmt.Sprintf("%s sends its callers elsewhere (%d)", e.host, e.status), "set FERRY_URL to the address it names: " + clean(e.to)
 	case e.status == http.StatusNotFound || e.status < 300:
 		return fmt.Sprintf("%s answers, but not as Mailferry does (%d)", e.host, e.status), "check FERRY_URL, and that the app is deployed"
-	case e.status == http.StatusTooManyRequests:
-		return "the app has too many calls (429)", "try again in a minute"
 	}
 	return fmt.Sprintf("the app fails (%d)", e.status), "try again in a minute; if it goes on, look at the app's log"
+}
+
+// pause is how long to wait, in words.
+func (e *callError) pause() string {
+	if n, err := strconv.Atoi(e.wait); err == nil && n > 0 {
+		return count(n, "second")
+	}
+	return "a minute"
 }
 
 func (e *callError) unreached() (what, todo string) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -15,8 +16,8 @@ type doctorCmd struct{}
 
 // Help is the long text of ferry doctor --help.
 func (doctorCmd) Help() string {
-	return `Checks, one per line: the settings, the app's address, the key, the API's version, the handler's version, the ledger
-and the clock. Nothing is changed. Exit code 1 if a check failed; what to do about it stands below the check.`
+	return `Checks, one per line: the settings, the app's address, the key, the API's version, the handler's version, the ledger,
+messages that were set aside, and the clock. Nothing is changed. Exit code 1 if a check failed; what to do about it stands below the check.`
 }
 
 // finding is the result of one check.
@@ -79,8 +80,8 @@ func (a *app) examine(ctx context.Context) []finding {
 	e, refused := errors.AsType[*callError](err)
 	switch {
 	case err == nil:
-		return append([]finding{settings, {"address", true, fmt.Sprintf("answers in %d ms", a.clock.Since(began).Milliseconds()), ""},
-			{"key", true, "is taken", ""}, apiFinding(got.API), handlerFinding(got.Version)}, c.ledgerFinding(ctx), a.clockFinding(date))
+		return slices.Concat([]finding{settings, {"address", true, fmt.Sprintf("answers in %d ms", a.clock.Since(began).Milliseconds()), ""},
+			{"key", true, "is taken", ""}, apiFinding(got.API), handlerFinding(got.Version)}, c.ledgerFindings(ctx), []finding{a.clockFinding(date)})
 	case !refused:
 		return []finding{settings, {"address", false, err.Error(), ""}}
 	}
@@ -126,14 +127,17 @@ func handlerFinding(handler string) finding {
 	return f
 }
 
-// ledgerFinding looks for a wave that there cannot be: the app must look into its ledger to say so.
-func (c client) ledgerFinding(ctx context.Context) finding {
-	_, err := c.get(ctx, "/api/waves/w0-doctor", nil)
-	e, refused := errors.AsType[*callError](err)
-	if err == nil || refused && e.status == http.StatusNotFound && e.said != "" {
-		return finding{"ledger", true, "answers", ""}
+// ledgerFindings look for the messages that nobody could read: the app must look into its ledger to list them.
+func (c client) ledgerFindings(ctx context.Context) []finding {
+	var w wave
+	if _, err := c.get(ctx, "/api/waves/unreadable?problems=true", &w); err != nil {
+		return []finding{{"ledger", false, err.Error(), "look at the app's log; its identity needs the roles on the storage account that infra gives it"}}
 	}
-	return finding{"ledger", false, err.Error(), "look at the app's log; its identity needs the roles on the storage account that infra gives it"}
+	parked := finding{"parked", true, "no message is unreadable", ""}
+	if n := len(w.Problems); n > 0 {
+		parked.What = count(n, "message") + " nobody could read, kept aside: ferry report unreadable"
+	}
+	return []finding{{"ledger", true, "answers", ""}, parked}
 }
 
 // skew is how far apart the clocks may be: tokens and start times are in minutes.

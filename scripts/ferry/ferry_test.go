@@ -11,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/mailferry/mailferry/shared/ledger"
+	"github.com/mailferry/mailferry/shared/reporter"
 )
 
 func TestMain(m *testing.M) {
@@ -152,7 +153,7 @@ func TestCleanTakesTheTerminalOutOfTexts(t *testing.T) {
 func TestSpreadsheetsSeeNoFormulas(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	err := problemsCSV(&b, []problem{{"+a@b.example", "c@d.example", ledger.Problem{Mailbox: "m", Pass: 1, Folder: `=x,"y"`, Reason: "-", Seen: time.Unix(0, 0)}}})
+	err := problemsCSV(&b, []reporter.Problem{{Source: "+a@b.example", Target: "c@d.example", Problem: ledger.Problem{Mailbox: "m", Pass: 1, Folder: `=x,"y"`, Reason: "-", Seen: time.Unix(0, 0)}}})
 	want := "mailbox,source,target,pass,folder,class,received,size,reason,detail,about,seen\n" +
 		`m,'+a@b.example,c@d.example,1,"'=x,""y""",,,0,'-,,,1970-01-01T00:00:00Z` + "\n"
 	if err != nil || b.String() != want {

@@ -9,9 +9,7 @@ import (
 	"os"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/mailferry/mailferry/shared/ledger"
+	"github.com/mailferry/mailferry/shared/reporter"
 )
 
 type reportCmd struct {
@@ -22,14 +20,8 @@ type reportCmd struct {
 // Help is the long text of ferry report --help.
 func (reportCmd) Help() string {
 	return `One line for every item that was skipped, is missing or differs, and for whatever else went wrong: folder, class, date,
-size and reason. Subjects and contents are not recorded anywhere.`
-}
-
-// problem is a problem with the mailbox's addresses.
-type problem struct {
-	Source string `json:"source"`
-	Target string `json:"target"`
-	ledger.Problem
+size and reason. Subjects and contents are not recorded anywhere. The wave called unreadable has the messages that name no
+mailbox; they were set aside.`
 }
 
 func (c *reportCmd) Run(ctx context.Context, a *app) error {
@@ -42,52 +34,25 @@ func (c *reportCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	var w wave
-	if _, err := from.get(ctx, path, &w); err != nil {
+	if err := from.again(ctx, path+"?problems=true", &w); err != nil {
 		return err
 	}
-	problems, err := from.problems(ctx, w)
-	if err != nil {
-		return err
+	if w.Problems == nil {
+		return errors.New("the app does not list problems: it is older than this ferry; deploy it again")
 	}
 	if c.CSV != "" {
-		if err := a.writeCSV(c.CSV, problems); err != nil || c.CSV == "-" {
+		if err := a.writeCSV(c.CSV, w.Problems); err != nil || c.CSV == "-" {
 			return err
 		}
 	}
 	if a.JSON {
-		return a.print(problems)
+		return a.print(w.Problems)
 	}
-	return a.showProblems(w, problems, c.CSV)
+	return a.showProblems(w, c.CSV)
 }
 
-// problems reads the reports of all mailboxes, eight at a time, in the wave's order.
-func (c client) problems(ctx context.Context, w wave) ([]problem, error) {
-	reports := make([]mailboxReport, len(w.Boxes))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(8)
-	for i, b := range w.Boxes {
-		g.Go(func() error {
-			path, err := wavePath(string(w.ID), string(b.ID))
-			if err == nil {
-				err = c.again(ctx, path, &reports[i])
-			}
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	out := []problem{}
-	for _, r := range reports {
-		for _, p := range r.Problems {
-			p.Mailbox = r.ID
-			out = append(out, problem{r.Source, r.Target, p})
-		}
-	}
-	return out, nil
-}
-
-func (a *app) showProblems(w wave, problems []problem, file string) error {
+func (a *app) showProblems(w wave, file string) error {
+	problems := w.Problems
 	boxes := map[string]bool{}
 	for _, p := range problems {
 		boxes[string(p.Mailbox)] = true
@@ -101,7 +66,13 @@ func (a *app) showProblems(w wave, problems []problem, file string) error {
 			return err
 		}
 	}
-	summary := fmt.Sprintf("%s in %d of %s", count(len(problems), "problem"), len(boxes), count(len(w.Boxes), "mailbox"))
+	summary := count(len(problems), "problem")
+	if w.More {
+		summary = "the first " + summary
+	}
+	if len(w.Boxes) > 0 {
+		summary += fmt.Sprintf(" in %d of %s", len(boxes), count(len(w.Boxes), "mailbox"))
+	}
 	if file != "" {
 		summary += ", written to " + file
 	}
@@ -109,7 +80,7 @@ func (a *app) showProblems(w wave, problems []problem, file string) error {
 	return nil
 }
 
-func (a *app) writeCSV(name string, problems []problem) (err error) {
+func (a *app) writeCSV(name string, problems []reporter.Problem) (err error) {
 	out := a.out
 	if name != "-" {
 		f, err := os.Create(name)
@@ -125,7 +96,7 @@ func (a *app) writeCSV(name string, problems []problem) (err error) {
 	return nil
 }
 
-func problemsCSV(out io.Writer, problems []problem) error {
+func problemsCSV(out io.Writer, problems []reporter.Problem) error {
 	w := csv.NewWriter(out)
 	rows := [][]string{{"mailbox", "source", "target", "pass", "folder", "class", "received", "size", "reason", "detail", "about", "seen"}}
 	for _, p := range problems {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/reporter"
 )
 
 // wave is what GET /api/waves/{id} answers, as far as it is used here.
@@ -20,6 +21,9 @@ type wave struct {
 	Copied int                     `json:"copied"`
 	Bytes  int64                   `json:"bytes"`
 	Boxes  []box                   `json:"boxes"`
+
+	Problems []reporter.Problem `json:"problems,omitzero"` // when they are asked for
+	More     bool               `json:"more,omitempty"`    // problems than are listed
 }
 
 // box is one mailbox of a wave.

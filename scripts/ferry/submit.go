@@ -17,10 +17,21 @@ import (
 )
 
 type submitCmd struct {
-	File    string    `arg:"" help:"CSV or JSON file; - reads standard input."`
-	Name    string    `help:"What people call the wave."`
-	Start   time.Time `placeholder:"TIME" help:"When its mailboxes begin, like 2026-12-01T22:00:00Z. At once if not given."`
-	Cutover time.Time `placeholder:"TIME" help:"When the last pass begins. If not given, the first pass is the last."`
+	File    string `arg:"" help:"CSV or JSON file; - reads standard input."`
+	Name    string `help:"What people call the wave."`
+	Start   moment `placeholder:"TIME" help:"When its mailboxes begin, like 2026-12-01T22:00:00Z. At once if not given."`
+	Cutover moment `placeholder:"TIME" help:"When the last pass begins. If not given, the first pass is the last."`
+}
+
+// moment is a time on the command line.
+type moment struct{ time.Time }
+
+// UnmarshalText reads RFC 3339.
+func (m *moment) UnmarshalText(b []byte) (err error) {
+	if m.Time, err = time.Parse(time.RFC3339, string(b)); err != nil {
+		return errors.New("want a time like 2026-12-01T22:00:00Z")
+	}
+	return nil
 }
 
 // Help is the long text of ferry submit --help.
@@ -119,10 +130,10 @@ func (c *submitCmd) parse(b []byte, isJSON bool) (submitter.Batch, error) {
 		batch.Name = c.Name
 	}
 	if !c.Start.IsZero() {
-		batch.Start = c.Start
+		batch.Start = c.Start.Time
 	}
 	if !c.Cutover.IsZero() {
-		batch.Cutover = c.Cutover
+		batch.Cutover = c.Cutover.Time
 	}
 	return batch, err
 }

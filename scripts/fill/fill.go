@@ -20,7 +20,7 @@ var Version = fts.Version{Major: 15, Minor: 1, Build: 2507, Revision: 6}
 // Plan says how to fill mailboxes.
 type Plan struct {
 	Mails []compose.Mail
-	Own   bool // the mails are a user's own: each goes to one mailbox, in its folders; else every mailbox draws from them
+	Own   bool // the mails are a user's own: each goes to one mailbox, in its folders; else every mailbox draws from them, and gets other items
 	Each  int  // how many mails a mailbox draws
 	Seed  uint64
 	Total int // mailboxes
@@ -39,16 +39,18 @@ var folders = []struct {
 // Fill puts the n-th mailbox's share into it. The same plan always gives the same content.
 func (p Plan) Fill(m *exchangetest.Mailbox, n int) error {
 	r := rand.New(rand.NewPCG(p.Seed, uint64(n)))
-	if p.Own {
-		for i := n; i < len(p.Mails); i += p.Total {
-			if err := add(m, "inbox", p.Mails[i].Folder, p.Mails[i], p.Mails[i].Options()); err != nil {
-				return err
-			}
+	if !p.Own {
+		if err := p.draw(m, n, r); err != nil {
+			return err
 		}
-	} else if err := p.draw(m, n, r); err != nil {
-		return err
+		return others(m, n, r)
 	}
-	return others(m, n, r)
+	for i := n; i < len(p.Mails); i += p.Total {
+		if err := add(m, "inbox", p.Mails[i].Folder, p.Mails[i], p.Mails[i].Options()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // draw adds mails from the pool. Some come twice, as in real mailboxes.

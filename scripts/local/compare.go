@@ -287,7 +287,7 @@ func show(out io.Writer, rows []row, s *summary, st *stack.Stack) {
 	}
 	fmt.Fprintf(out, "\n%s\n%d items and %.1f MB in %.1f s: %.0f items/s. The simulated limits of Graph and EWS were on.\n",
 		verdict, s.Items.Match, float64(s.Bytes)/1e6, s.Seconds, float64(s.Items.Match)/s.Seconds)
-	fmt.Fprintf(out, "%d receipts were checked, every line of them, with the key %s….\n", s.receipts, receipt.Fingerprint(st.Signer.Public())[:16])
+	fmt.Fprintf(out, "Receipts checked, every line of them: %d, signed with the key %s….\n", s.receipts, receipt.Fingerprint(st.Signer.Public())[:16])
 	var peak int64
 	var slowest time.Duration
 	for _, p := range st.Host.Processes() {

@@ -29,7 +29,7 @@ type options struct {
 	Mailboxes int    `default:"20" help:"How many mailboxes to move."`
 	Each      int    `default:"100" help:"How many real messages each mailbox draws; not with --mail."`
 	Large     int64  `placeholder:"MB" help:"Also give every mailbox one mail with an attachment of so many megabytes, to see that memory stays flat; the target takes up to about 112."`
-	Mail      string `type:"existingdir" placeholder:"DIR" help:"Fill the source from this folder of .eml files, mbox files or Maildirs instead of the test data of Go modules. Each mail goes to one mailbox."`
+	Mail      string `type:"existingdir" placeholder:"DIR" help:"Fill the source from this folder of .eml files, mbox files or Maildirs and nothing else. Each mail goes to one mailbox."`
 	JSON      string `placeholder:"FILE" help:"Write the summary to FILE."`
 	Hold      bool   `help:"Keep everything running afterwards and print how to reach every part."`
 	Seed      uint64 `default:"1" help:"Choose other mails, folders and dates; the same seed makes the same mailboxes."`
@@ -38,26 +38,54 @@ type options struct {
 }
 
 func main() {
-	var o options
-	kong.Parse(&o, kong.Name("run-local"), kong.Description(
-		"Moves mailboxes full of real mail from an on-premises Exchange (EWS) into Exchange Online (Microsoft Graph) on this machine, "+
-			"through the handler as it is deployed. Exits with 0 only if every mailbox was verified without a missing, extra or differing item."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	good, err := run(ctx, o, os.Stdout)
-	if err != nil {
+	good, err := start(ctx, os.Args[1:], os.Stdout)
+	if err != nil && ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
+	stop()
+	switch {
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "run-local:", err)
 		os.Exit(2)
-	}
-	if !good {
+	case !good:
 		os.Exit(1)
 	}
 }
 
+const about = `Moves mailboxes full of real mail from an on-premises Exchange (EWS) into Exchange Online (Microsoft Graph) on this
+machine, through the handler as it is deployed. Exits with 0 only if every mailbox was verified without a missing, extra or
+differing item, with 1 if one was not, and with 2 if there was no verification.`
+
+// start reads the command line and runs what it asks for.
+func start(ctx context.Context, args []string, out io.Writer) (good bool, err error) {
+	var o options
+	helped := false
+	parser, err := kong.New(&o, kong.Name("run-local"), kong.Description(about), kong.Writers(out, out), kong.Exit(func(int) { helped = true }))
+	if err != nil {
+		return false, err
+	}
+	_, err = parser.Parse(args)
+	switch {
+	case helped:
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("%w; --help shows how it is used", err)
+	}
+	return run(ctx, o, out)
+}
+
 // run does the whole job and says whether everything was verified.
 func run(ctx context.Context, o options, out io.Writer) (bool, error) {
-	if o.Mailboxes < 1 || o.Each < 0 {
-		return false, errors.New("--mailboxes wants 1 or more, --each 0 or more")
+	if o.Mailboxes < 1 || o.Each < 0 || o.Large < 0 {
+		return false, errors.New("--mailboxes wants 1 or more, --each and --large 0 or more")
+	}
+	if o.JSON != "" {
+		f, err := os.Create(o.JSON) // now, not after the whole run, it turns out whether this can be written
+		if err != nil {
+			return false, fmt.Errorf("write summary: %w", err)
+		}
+		_ = f.Close() // nothing was written
 	}
 	log, closeLog, err := o.log()
 	if err != nil {
@@ -96,7 +124,7 @@ const ownerPassword = "local-only-0815"
 func owner(n int) string { return fmt.Sprintf("user%04d", n+1) }
 
 func (o options) fill(s *stack.Stack, plan fill.Plan, out io.Writer) ([]pair, error) {
-	fmt.Fprintf(out, "Filling %d mailboxes …\n", o.Mailboxes)
+	fmt.Fprintln(out, "Filling mailboxes …")
 	online := fts.Version{Major: 15, Minor: 20, Build: 8120, Revision: 15}
 	var pairs []pair
 	for n := range o.Mailboxes {

@@ -8,9 +8,11 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 
 	"github.com/jonboulle/clockwork"
 
@@ -51,51 +53,114 @@ type Operator struct {
 	Log    *slog.Logger
 }
 
-// Act does a to one mailbox, or to all mailboxes of the wave when m is "". It returns those it did something to: the
-// others were in no state for it. Acting twice is harmless.
-func (o *Operator) Act(ctx context.Context, a Action, w migration.WaveID, m migration.MailboxID) ([]migration.MailboxID, error) {
-	changed := []migration.MailboxID{}
-	if m != "" {
-		box, err := o.Ledger.Mailbox(ctx, w, m)
-		if err != nil {
-			return changed, fmt.Errorf("read mailbox from the ledger: %w", err)
-		}
-		return o.act(ctx, a, box, changed)
-	}
-	if _, err := o.Ledger.Wave(ctx, w); err != nil {
-		return changed, fmt.Errorf("read wave from the ledger: %w", err)
-	}
-	for box, err := range o.Ledger.WaveMailboxes(ctx, w) {
-		if err == nil {
-			changed, err = o.act(ctx, a, box, changed)
-		}
-		if err != nil {
-			return changed, fmt.Errorf("%s wave: %w", a, err)
-		}
-	}
-	return changed, nil
+// Refused lists the mailboxes of a wave that did not go on because another wave has one of their sides in work. The
+// others did.
+type Refused struct {
+	Mailboxes []migration.MailboxID
+	Because   *ledger.Claimed // of one of them
 }
 
-func (o *Operator) act(ctx context.Context, a Action, box migration.Mailbox, changed []migration.MailboxID) ([]migration.MailboxID, error) {
-	if !slices.Contains(from[a], box.State) {
-		return changed, nil
+func (r *Refused) Error() string {
+	return fmt.Sprintf("%d of the mailboxes: %v", len(r.Mailboxes), r.Because)
+}
+
+// Act does a to one mailbox, or to all mailboxes of the wave when m is "". It returns those it did something to: the
+// others were in no state for it. Acting twice is harmless. One mailbox that another wave has is a *ledger.Claimed, such
+// mailboxes of a whole wave are a *Refused.
+func (o *Operator) Act(ctx context.Context, a Action, w migration.WaveID, m migration.MailboxID) ([]migration.MailboxID, error) {
+	if m == "" {
+		return o.actOnAll(ctx, a, w)
 	}
-	var err error
-	switch a {
-	case Retry, Resume:
-		err = o.goOn(ctx, a, box)
-	case Pause:
-		err = o.move(ctx, a, box, migration.Paused)
-	case Cancel:
-		if err = o.move(ctx, a, box, migration.Cancelled); err == nil {
-			err = o.Ledger.Release(ctx, box)
+	box, err := o.Ledger.Mailbox(ctx, w, m)
+	if err != nil {
+		return []migration.MailboxID{}, fmt.Errorf("read mailbox from the ledger: %w", err)
+	}
+	t := tally{changed: []migration.MailboxID{}}
+	err = o.together(ctx, a, []migration.Mailbox{box}, &t)
+	if t.refused.Because != nil {
+		err = t.refused.Because
+	}
+	return t.changed, err
+}
+
+// tally is what came of the mailboxes of a wave.
+type tally struct {
+	changed []migration.MailboxID
+	refused Refused
+}
+
+// atOnce is how many mailboxes are acted on at once: one after the other, a wave of 100,000 would take longer than
+// Azure's front end waits.
+const atOnce = 64
+
+func (o *Operator) actOnAll(ctx context.Context, a Action, w migration.WaveID) ([]migration.MailboxID, error) {
+	t := tally{changed: []migration.MailboxID{}}
+	if _, err := o.Ledger.Wave(ctx, w); err != nil {
+		return t.changed, fmt.Errorf("read wave from the ledger: %w", err)
+	}
+	var some []migration.Mailbox
+	for box, err := range o.Ledger.WaveMailboxes(ctx, w) {
+		if some = append(some, box); err == nil && len(some) == atOnce {
+			err = o.together(ctx, a, some, &t)
+			some = some[:0]
+		}
+		if err != nil {
+			return t.changed, fmt.Errorf("%s wave: %w", a, err)
 		}
 	}
-	if err != nil {
-		return changed, err
+	if err := o.together(ctx, a, some, &t); err != nil {
+		return t.changed, fmt.Errorf("%s wave: %w", a, err)
 	}
-	o.Log.Info("operator acted", "action", a, "wave", box.Wave, "mailbox", box.ID, "state", box.State)
-	return append(changed, box.ID), nil
+	if len(t.refused.Mailboxes) > 0 {
+		return t.changed, &t.refused
+	}
+	return t.changed, nil
+}
+
+// together acts on some mailboxes at once, and then sends their messages in order.
+func (o *Operator) together(ctx context.Context, a Action, boxes []migration.Mailbox, t *tally) error {
+	boxes = slices.DeleteFunc(boxes, func(b migration.Mailbox) bool { return !slices.Contains(from[a], b.State) })
+	letters, errs := make([]*bus.Letter, len(boxes)), make([]error, len(boxes))
+	var wg sync.WaitGroup
+	for i, box := range boxes {
+		wg.Go(func() { letters[i], errs[i] = o.act(ctx, a, box) })
+	}
+	wg.Wait()
+	var send []bus.Letter
+	var failed []error
+	for i, box := range boxes {
+		if taken, ok := errors.AsType[*ledger.Claimed](errs[i]); ok {
+			t.refused.Mailboxes, t.refused.Because = append(t.refused.Mailboxes, box.ID), taken
+			continue
+		}
+		if errs[i] != nil {
+			failed = append(failed, errs[i])
+			continue
+		}
+		if letters[i] != nil {
+			send = append(send, *letters[i])
+		}
+		o.Log.Info("operator acted", "action", a, "wave", box.Wave, "mailbox", box.ID, "state", box.State)
+		t.changed = append(t.changed, box.ID)
+	}
+	if len(send) > 0 {
+		failed = append(failed, o.Bus.Send(ctx, send...))
+	}
+	return errors.Join(failed...)
+}
+
+// act changes a mailbox's state, and returns the message that its next step needs, if it needs one.
+func (o *Operator) act(ctx context.Context, a Action, box migration.Mailbox) (*bus.Letter, error) {
+	switch a {
+	case Pause:
+		return nil, o.move(ctx, a, box, migration.Paused)
+	case Cancel:
+		if err := o.move(ctx, a, box, migration.Cancelled); err != nil {
+			return nil, err
+		}
+		return nil, o.Ledger.Release(ctx, box)
+	}
+	return o.goOn(ctx, a, box)
 }
 
 func (o *Operator) move(ctx context.Context, a Action, box migration.Mailbox, to migration.State) error {
@@ -109,9 +174,9 @@ func (o *Operator) move(ctx context.Context, a Action, box migration.Mailbox, to
 }
 
 // goOn plans a new pass. A mailbox that had not begun begins; one that was ready for its cutover is so again.
-func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) error {
+func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) (*bus.Letter, error) {
 	if err := o.Ledger.Claim(ctx, box); err != nil {
-		return err
+		return nil, err
 	}
 	next, err := o.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {
 		if !slices.Contains(from[a], b.State) {
@@ -126,15 +191,15 @@ func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) er
 		return b.Reopen(to, o.Clock.Now())
 	})
 	if err != nil || next.State == migration.Synced {
-		return err
+		return nil, err
 	}
 	wave, err := o.Ledger.Wave(ctx, box.Wave)
 	if err != nil {
-		return fmt.Errorf("read wave from the ledger: %w", err)
+		return nil, fmt.Errorf("read wave from the ledger: %w", err)
 	}
 	if next.State == migration.Submitted && !wave.Started {
-		return nil // it begins with its wave
+		return nil, nil // it begins with its wave
 	}
-	return o.Bus.Send(ctx, bus.Letter{Queue: migration.PlanQueue,
-		Message: migration.Message{Wave: next.Wave, Mailbox: next.ID, Pass: next.Pass + 1, Epoch: next.Epoch}})
+	return &bus.Letter{Queue: migration.PlanQueue,
+		Message: migration.Message{Wave: next.Wave, Mailbox: next.ID, Pass: next.Pass + 1, Epoch: next.Epoch}}, nil
 }

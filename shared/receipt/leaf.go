@@ -169,7 +169,15 @@ func (e *jsonError) Error() string {
 	return fmt.Sprintf("byte %d: %s", e.at, e.what())
 }
 
-func (e *jsonError) what() string { return strings.TrimPrefix(e.err.Error(), "json: ") }
+func (e *jsonError) what() string {
+	switch {
+	case errors.Is(e.err, io.ErrUnexpectedEOF):
+		return "it ends in the middle"
+	case errors.Is(e.err, io.EOF):
+		return "it is empty"
+	}
+	return strings.TrimPrefix(e.err.Error(), "json: ")
+}
 
 func (e *jsonError) Unwrap() error { return e.err }
 

@@ -359,3 +359,27 @@ func BenchmarkBuild100k(b *testing.B) {
 		}
 	}
 }
+
+func TestAFileThatIsCutSaysSo(t *testing.T) {
+	t.Parallel()
+	whole, err := os.ReadFile("testdata/golden.receipt.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		file []byte
+		want string
+	}{
+		"empty": {nil, "it is empty"},
+		"half":  {whole[:len(whole)/2], "it ends in the middle"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := receipt.Decode(tt.file)
+			fault, ok := errors.AsType[*receipt.Fault](err)
+			if !ok || fault.What != tt.want || fault.Line < 1 {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}

@@ -28,8 +28,18 @@ type Report struct {
 	Problems []ledger.Problem `json:"problems"`
 }
 
-// maxProblems bounds one report; the mailbox's counts are complete.
-const maxProblems = 10_000
+// Problem is a problem with its mailbox's addresses.
+type Problem struct {
+	Source string `json:"source"`
+	Target string `json:"target"`
+	ledger.Problem
+}
+
+// Bounds of one mailbox's report and of a wave's problems; the mailboxes' counts are complete.
+const (
+	maxProblems     = 10_000
+	maxWaveProblems = 100_000
+)
 
 // Read returns a mailbox's report as the ledger has it now.
 func (r *Reporter) Read(ctx context.Context, w migration.WaveID, m migration.MailboxID) (Report, error) {
@@ -48,6 +58,31 @@ func (r *Reporter) Read(ctx context.Context, w migration.WaveID, m migration.Mai
 		report.Problems = append(report.Problems, p)
 	}
 	return report, nil
+}
+
+// Problems lists the problems of a wave, mailbox by mailbox, and says whether there are more than it lists.
+func (r *Reporter) Problems(ctx context.Context, w migration.WaveID) (problems []Problem, more bool, err error) {
+	problems = []Problem{}
+	for p, err := range r.Ledger.ProblemsOf(ctx, w, "") {
+		if err != nil {
+			return nil, false, fmt.Errorf("read problems: %w", err)
+		}
+		if more = len(problems) == maxWaveProblems; more {
+			break
+		}
+		problems = append(problems, Problem{Problem: p})
+	}
+	sides := map[migration.MailboxID][2]string{}
+	for box, err := range r.Ledger.WaveMailboxes(ctx, w) {
+		if err != nil {
+			return nil, false, fmt.Errorf("read mailboxes from the ledger: %w", err)
+		}
+		sides[box.ID] = [2]string{box.Source, box.Target}
+	}
+	for i, p := range problems {
+		problems[i].Source, problems[i].Target = sides[p.Mailbox][0], sides[p.Mailbox][1]
+	}
+	return problems, more, nil
 }
 
 // Report writes the report of a mailbox that came to an end or to a pause.

@@ -2,11 +2,13 @@ package submitter
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/mail"
 	"slices"
 	"strings"
@@ -48,8 +50,11 @@ type BatchError struct{ Faults []Fault }
 const maxFaults = 100
 
 func (e *BatchError) add(line int, column, what string) {
-	if len(e.Faults) < maxFaults {
+	switch n := len(e.Faults); {
+	case n < maxFaults:
 		e.Faults = append(e.Faults, Fault{line, column, what})
+	case n == maxFaults:
+		e.Faults = append(e.Faults, Fault{What: "there is more, which is not listed"})
 	}
 }
 
@@ -58,6 +63,18 @@ func (e *BatchError) orNil() error {
 		return nil
 	}
 	return e
+}
+
+// inOrder sorts the faults as they stand in the file, those of the whole last, and is nil when there are none.
+func (e *BatchError) inOrder() error {
+	place := func(f Fault) int {
+		if f.Line == 0 {
+			return math.MaxInt
+		}
+		return f.Line
+	}
+	slices.SortStableFunc(e.Faults, func(x, y Fault) int { return cmp.Compare(place(x), place(y)) })
+	return e.orNil()
 }
 
 func (e *BatchError) Error() string {
@@ -95,14 +112,26 @@ func ParseCSV(r io.Reader) (Batch, error) {
 	rows.Comma = separator(raw)
 	rows.FieldsPerRecord, rows.TrimLeadingSpace = -1, true
 	header, err := rows.Read()
-	if err != nil {
+	if err == io.EOF {
 		return Batch{}, &BatchError{[]Fault{{Line: 1, What: "the file is empty; it begins with the line source,target"}}}
+	}
+	if parse, ok := errors.AsType[*csv.ParseError](err); ok {
+		return Batch{}, &BatchError{[]Fault{notCSV(parse)}}
+	}
+	if err != nil {
+		return Batch{}, fmt.Errorf("read batch: %w", err)
 	}
 	columns, err := columnsOf(header)
 	if err != nil {
 		return Batch{}, err
 	}
-	return readRows(rows, columns)
+	bad := &BatchError{}
+	b, err := readRows(rows, columns, bad)
+	if err != nil {
+		return b, err
+	}
+	b.check("line", bad)
+	return b, bad.inOrder()
 }
 
 // separator is the one of comma, semicolon and tab that the header has most of.
@@ -135,16 +164,16 @@ func columnsOf(header []string) (map[string]int, error) {
 	return columns, bad.orNil()
 }
 
-func readRows(rows *csv.Reader, columns map[string]int) (Batch, error) {
+// readRows reads mailboxes up to one too many. A row that is no CSV ends it: where the next one begins is not known.
+func readRows(rows *csv.Reader, columns map[string]int, bad *BatchError) (Batch, error) {
 	var b Batch
-	bad := &BatchError{}
-	for {
+	for len(b.Mailboxes) <= MaxMailboxes {
 		row, err := rows.Read()
 		if err == io.EOF {
-			return b, bad.orNil()
+			break
 		}
 		if parse, ok := errors.AsType[*csv.ParseError](err); ok {
-			bad.add(parse.Line, "", parse.Err.Error())
+			bad.Faults = append(bad.Faults, notCSV(parse))
 			return b, bad
 		}
 		if err != nil {
@@ -163,14 +192,15 @@ func readRows(rows *csv.Reader, columns map[string]int) (Batch, error) {
 		b.Mailboxes = append(b.Mailboxes, Line{cell("source"), cell("target"), line})
 		takeTime(&b.Start, cell("start"), Fault{Line: line, Column: "start"}, bad)
 		takeTime(&b.Cutover, cell("cutover"), Fault{Line: line, Column: "cutover"}, bad)
-		if len(b.Mailboxes) > MaxMailboxes {
-			bad.add(line, "", tooMany)
-			return b, bad
-		}
 	}
+	return b, nil
 }
 
-var tooMany = fmt.Sprintf("more than %d mailboxes; split the batch", MaxMailboxes)
+func notCSV(e *csv.ParseError) Fault {
+	return Fault{Line: e.Line, What: fmt.Sprintf("byte %d: %v; what follows was not read", e.Column, e.Err)}
+}
+
+const wantTime = "want a time like 2026-12-01T22:00:00Z"
 
 func takeTime(t *time.Time, cell string, at Fault, bad *BatchError) {
 	if cell == "" {
@@ -179,7 +209,7 @@ func takeTime(t *time.Time, cell string, at Fault, bad *BatchError) {
 	got, err := time.Parse(time.RFC3339, cell)
 	switch {
 	case err != nil:
-		bad.add(at.Line, at.Column, "want a time like 2026-12-01T22:00:00Z")
+		bad.add(at.Line, at.Column, wantTime)
 	case !t.IsZero() && !t.Equal(got):
 		bad.add(at.Line, at.Column, "differs from an earlier line; a batch has one "+at.Column+" time")
 	default:
@@ -197,26 +227,37 @@ func ParseJSON(r io.Reader) (Batch, error) {
 		err = errors.New("more than one JSON value")
 	}
 	if err != nil {
-		what := strings.TrimPrefix(err.Error(), "json: ")
-		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-			what = fmt.Sprintf("byte %d: %s", syntax.Offset, what)
-		}
-		return b, &BatchError{[]Fault{{What: `want {"mailboxes":[{"source":"…","target":"…"}]}: ` + what}}}
+		return b, &BatchError{[]Fault{{What: `want {"mailboxes":[{"source":"…","target":"…"}]}: ` + jsonFault(err)}}}
 	}
 	for i := range b.Mailboxes {
 		b.Mailboxes[i].Line = i + 1
 	}
-	return b, nil
+	bad := &BatchError{}
+	b.check("mailbox", bad)
+	return b, bad.inOrder()
 }
 
-// check finds what is wrong with the batch as a whole.
-func (b Batch) check() error {
-	bad := &BatchError{}
+// jsonFault says what is wrong in words of the batch, not of the program.
+func jsonFault(err error) string {
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf("byte %d: %v", e.Offset, e)
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return strings.TrimLeft(fmt.Sprintf("%s: byte %d: no %s belongs here", e.Field, e.Offset, e.Value), ": ")
+	}
+	if e, ok := errors.AsType[*time.ParseError](err); ok {
+		return fmt.Sprintf("%q: %s", strings.Trim(e.Value, `"`), wantTime)
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
+}
+
+// check finds what is wrong with the batch as a whole. A mailbox's place is called a line, or what place says.
+func (b Batch) check(place string, bad *BatchError) {
 	switch {
 	case len(b.Mailboxes) == 0:
 		bad.add(0, "", "the batch has no mailboxes")
 	case len(b.Mailboxes) > MaxMailboxes:
-		bad.add(0, "", tooMany)
+		bad.add(0, "", fmt.Sprintf("more than %d mailboxes; split the batch", MaxMailboxes))
 	}
 	if !b.Cutover.IsZero() && b.Cutover.Before(b.Start) {
 		bad.add(0, "cutover", "is before the start")
@@ -224,28 +265,33 @@ func (b Batch) check() error {
 	if b.Spread < 0 || b.Spread > 7*24*3600 {
 		bad.add(0, "spread", "want 0 to 604800 seconds")
 	}
-	sources, targets := map[string]int{}, map[string]int{}
+	sources, targets := seen{}, seen{}
 	for _, l := range b.Mailboxes {
-		checkAddress(l.Line, "source", l.Source, sources, bad)
-		checkAddress(l.Line, "target", l.Target, targets, bad)
+		if what := sources.check(l.Line, l.Source, place); what != "" {
+			bad.add(l.Line, "source", what)
+		}
+		if what := targets.check(l.Line, l.Target, place); what != "" {
+			bad.add(l.Line, "target", what)
+		}
 	}
-	return bad.orNil()
 }
 
-func checkAddress(line int, column, address string, seen map[string]int, bad *BatchError) {
+// seen is where each address of a column stands.
+type seen map[string]int
+
+// check says what is wrong with an address.
+func (s seen) check(line int, address, place string) string {
 	got, err := mail.ParseAddress(address)
 	switch {
 	case address == "":
-		bad.add(line, column, "is empty; want an SMTP address")
-		return
+		return "is empty; want an SMTP address"
 	case err != nil || got.Address != address || len(address) > 320:
-		bad.add(line, column, "is not an SMTP address")
-		return
+		return "is not an SMTP address"
 	}
 	key := strings.ToLower(address)
-	if first, twice := seen[key]; twice {
-		bad.add(line, column, fmt.Sprintf("the same mailbox is in line %d", first))
-		return
+	if first, twice := s[key]; twice {
+		return fmt.Sprintf("the same mailbox is in %s %d", place, first)
 	}
-	seen[key] = line
+	s[key] = line
+	return ""
 }
