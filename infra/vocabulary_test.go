@@ -15,6 +15,7 @@ import (
 
 	"github.com/mailferry/mailferry/infra/bicep"
 	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/operator"
 )
 
 // query is a query of the workbook or an alert.
@@ -206,6 +207,11 @@ func checkVocabulary(s *site) (f findings) {
 				f.add("%s asks for the state %q, which there is not", q.name, state)
 			}
 		}
+		for _, action := range q.compared("action") {
+			if !operator.Known(operator.Action(action)) {
+				f.add("%s asks for the action %q, which there is not", q.name, action)
+			}
+		}
 		for _, outcome := range q.compared("outcome") {
 			if !strings.Contains(string(outcomes), `"`+outcome+`"`) {
 				f.add("%s asks for the outcome %q, which there is not", q.name, outcome)
@@ -278,7 +284,8 @@ func telemetryChecks() []check {
 			{"shared/verifier/verifier.go", `Log.Info("verified"`, `Log.Info("was verified"`, `asks for the message "verified", which nothing logs`},
 			{"shared/pipeline/measure.go", `"targetRequests", s.Target`, `"requests", s.Target`, "tile limit-requests reads targetRequests, which none of its messages has"},
 			{"shared/invoke/mux.go", `slog.Float64("seconds"`, `slog.Float64("took"`, "tile functions reads seconds"},
-			{"infra/workbook.json", "d.state == 'synced'", "d.state == 'sinced'", `asks for the state "sinced"`},
+			{"infra/workbook.json", "d.state in ('synced'", "d.state in ('sinced'", `asks for the state "sinced"`},
+			{"infra/modules/alerts.bicep", "d.action in ('pause'", "d.action in ('paused'", `asks for the action "paused"`},
 			{"infra/modules/alerts.bicep", "d.outcome == 'panic'", "d.outcome == 'panicked'", `asks for the outcome "panicked"`},
 			{"infra/modules/alerts.bicep", "d.function == 'startwaves'", "d.function == 'startwave'", `asks for the function "startwave"`},
 		}},
