@@ -49,8 +49,8 @@ param receiptKey string = ''
 @allowed(['index', 'sample', 'full'])
 param verify string = 'sample'
 
-@description('Optional. What is logged.')
-@allowed(['DEBUG', 'INFO', 'WARN', 'ERROR'])
+@description('Optional. What is logged. Not less than INFO: the workbook and the alerts read those lines.')
+@allowed(['DEBUG', 'INFO'])
 param logLevel string = 'INFO'
 
 @description('Optional. An OpenTelemetry collector that takes spans and metrics over HTTP: https://HOST. Empty: log lines only.')

@@ -104,3 +104,17 @@ func TestAPausedMailboxIsNotSilent(t *testing.T) {
 		t.Errorf("states:\n%s", table(out))
 	}
 }
+
+// Less than INFO would leave the workbook empty and the alerts blind.
+func TestLinesCannotBeTurnedOff(t *testing.T) {
+	t.Parallel()
+	s, err := open(repository(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, level := range []string{"WARN", "ERROR"} {
+		if err := s.deploy("quiet", "infra/trial.bicepparam", map[string]any{"logLevel": level}); err == nil {
+			t.Errorf("logLevel %s can be deployed", level)
+		}
+	}
+}

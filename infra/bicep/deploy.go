@@ -91,7 +91,11 @@ func (d *Deployment) run(fsys fs.FS, file string, params map[string]any) (*scope
 		if decl.Word == "output" || decl.Word == "metadata" {
 			continue
 		}
-		if _, err := s.lookup(decl.Name); err != nil {
+		v, err := s.lookup(decl.Name)
+		if err == nil && decl.Word == "param" {
+			err = s.permitted(decl, v)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: line %d: %s: %w", file, decl.Line, decl.Name, err)
 		}
 	}
