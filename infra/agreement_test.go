@@ -92,6 +92,8 @@ func checks() []check {
 			{"infra/modules/endpoints.bicep", "  { group: 'vault', id: keyVaultId }\n", "", "no private endpoint for vault"},
 			{"infra/production.bicepparam", "serviceBusSku = 'Premium'", "serviceBusSku = 'Standard'", "private endpoints need Premium"},
 			{"infra/modules/network.bicep", "'Microsoft.App/environments'", "'Microsoft.Web/serverFarms'", "subnet app is not delegated"},
+			{"infra/modules/network.bicep", "{ id: nat.id } : null", "null : null", "signin: subnet app goes out through the NAT gateway: false"},
+			{"infra/modules/network.bicep", "name: ewsHost", "name: 'x${ewsHost}'", "signin: the Exchange's name leads to its private address: false, in the network: false"},
 		}},
 		{"app", checkApp, []breakage{
 			{functionapp, "name: 'custom', version: '1.0'", "name: 'go', version: '1.26'", "runtime"},

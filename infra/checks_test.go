@@ -528,7 +528,44 @@ func checkPrivate(s *site) (f findings) {
 			f.add("production: subnet app is not delegated to Microsoft.App/environments")
 		}
 	}
+	f = append(f, wayToExchange(s)...)
 	return f
+}
+
+// wayToExchange checks what ewsAddress and fixedAddress make.
+func wayToExchange(s *site) (f findings) {
+	for in, want := range map[string]bool{"trial": false, "production": false, "signin": true} {
+		d := s.deployed[in]
+		got := false
+		for _, r := range d.Of("Microsoft.Network/privateDnsZones/A") {
+			records, _ := r.Value("properties.aRecords").([]any)
+			got = len(records) == 1 && records[0].(*bicep.Object).Value("ipv4Address") == "10.1.2.3" && r.Name == "mail.example.org/@"
+		}
+		if linked := slices.Contains(linkedZones(d), "mail.example.org"); got != want || linked != want {
+			f.add("%s: the Exchange's name leads to its private address: %t, in the network: %t, want %t", in, got, linked, want)
+		}
+		got = false
+		for _, n := range d.Of("Microsoft.Network/natGateways") {
+			for _, r := range d.Of("Microsoft.Network/virtualNetworks") {
+				app := r.Value("properties.subnets").([]any)[0].(*bicep.Object).Value("properties").(*bicep.Object)
+				gateway, _ := app.Value("natGateway").(*bicep.Object)
+				got = gateway != nil && gateway.Value("id") == n.ID()
+			}
+		}
+		if got != want {
+			f.add("%s: subnet app goes out through the NAT gateway: %t, want %t", in, got, want)
+		}
+	}
+	return f
+}
+
+// linkedZones lists the DNS zones that a network sees.
+func linkedZones(d *bicep.Deployment) []string {
+	var out []string
+	for _, r := range d.Of("Microsoft.Network/privateDnsZones/virtualNetworkLinks") {
+		out = append(out, path.Dir(r.Name))
+	}
+	return out
 }
 
 // delegations lists what a network's subnets are delegated to.
@@ -609,6 +646,8 @@ var versions = map[string]string{
 	"Microsoft.Network/privateEndpoints":                      "2025-05-01",
 	"Microsoft.Network/privateEndpoints/privateDnsZoneGroups": "2025-05-01",
 	"Microsoft.Network/privateDnsZones":                       "2024-06-01",
+	"Microsoft.Network/natGateways":                           "2025-05-01",
+	"Microsoft.Network/publicIPAddresses":                     "2025-05-01",
 }
 
 func checkVersions(s *site) (f findings) {

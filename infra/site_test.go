@@ -117,7 +117,8 @@ func open(fsys fs.FS) (*site, error) {
 	}
 	return s, s.deploy("signin", "infra/production.bicepparam", map[string]any{
 		"signInClientId": "7d1f2a52-0000-4000-8000-000000000001", "operatorsGroupId": "7d1f2a52-0000-4000-8000-000000000002",
-		"allowedAddresses": []any{"192.0.2.0/24"}, "ewsUser": `CORP\svc`})
+		"allowedAddresses": []any{"192.0.2.0/24"}, "ewsUser": `CORP\svc`,
+		"ewsAddress": "10.1.2.3", "fixedAddress": true})
 }
 
 func (s *site) deploy(as, file string, over map[string]any) error {

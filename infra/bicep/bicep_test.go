@@ -112,6 +112,21 @@ func TestDeployWithoutModule(t *testing.T) {
 	}
 }
 
+// What is nested in a resource that is not made is not made either.
+func TestConditionsReachNestedResources(t *testing.T) {
+	t.Parallel()
+	src := "param on bool\nresource a 'S/a@1' = if (on) {\n  name: 'a'\n  resource b 'b' = {\n    name: 'b'\n    resource c 'c' = if (on) { name: 'c' }\n  }\n}"
+	for on, want := range map[bool]int{true: 3, false: 0} {
+		d, err := bicep.Deploy(fstest.MapFS{"m.bicep": {Data: []byte(src)}}, "m.bicep", map[string]any{"on": on})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(d.Resources) != want {
+			t.Errorf("on = %t makes %d resources, want %d", on, len(d.Resources), want)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, src, want string }{

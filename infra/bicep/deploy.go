@@ -203,11 +203,11 @@ func (s *scope) resource(d Decl, parent *Resource, made bool) (any, error) {
 	i := &instance{resource: r, children: map[string]any{}}
 	in := s.inner()
 	for _, n := range body.nested {
+		n.If = and(d.If, n.If)
 		in.decls[n.Name] = n
 		in.parent = r
 	}
 	for _, n := range body.nested {
-		n.If = and(d.If, n.If)
 		if i.children[n.Name], err = in.lookup(n.Name); err != nil {
 			return nil, fmt.Errorf("line %d: %s: %w", n.Line, n.Name, err)
 		}
@@ -217,8 +217,11 @@ func (s *scope) resource(d Decl, parent *Resource, made bool) (any, error) {
 
 // and joins the conditions of a resource and of what is nested in it.
 func and(x, y Expr) Expr {
-	if x == nil || y == nil {
+	switch {
+	case x == nil:
 		return y
+	case y == nil:
+		return x
 	}
 	return binary{"&&", x, y}
 }
