@@ -247,7 +247,7 @@ func checkStores(s *site) (f findings) {
 	return f
 }
 
-// Settings that shared/config does not read, and who does.
+// Settings that shared/config does not read, and who does. Each must be there.
 var readByOthers = map[string]string{
 	"AzureWebJobsStorage__accountName":              "the Functions host",
 	"AzureWebJobsStorage__credential":               "the Functions host",
@@ -281,6 +281,22 @@ func checkSettings(s *site) (f findings) {
 			if !slices.Contains(read, k) && readByOthers[k] == "" {
 				f.add("%s: setting %s is set and read by nobody", name, k)
 			}
+		}
+		for k, who := range readByOthers {
+			if set[k] == "" {
+				f.add("%s: setting %s is read by %s and set by nobody", name, k, who)
+			}
+		}
+		for k, v := range set {
+			if strings.HasSuffix(k, "__credential") && v != "managedidentity" {
+				f.add("%s: setting %s is %s, want managedidentity", name, k, v)
+			}
+			if (strings.HasSuffix(k, "__clientId") || k == "AZURE_CLIENT_ID") && v != "«identity.properties.clientId»" {
+				f.add("%s: setting %s is %s, want the client ID of the managed identity", name, k, v)
+			}
+		}
+		if want := "Authorization=AAD;ClientId=" + set["AZURE_CLIENT_ID"]; set["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"] != want {
+			f.add("%s: setting APPLICATIONINSIGHTS_AUTHENTICATION_STRING is not %s", name, want)
 		}
 		if _, err := config.Read(context.Background(), inAzure(set)); err != nil {
 			f.add("%s: config refuses the settings: %v", name, err)
@@ -343,6 +359,13 @@ func checkTimes(s *site) (f findings) {
 		budget, err := time.ParseDuration(settings(d)["COPY_BUDGET"])
 		if err != nil || timeout-budget < time.Minute {
 			f.add("%s: COPY_BUDGET %s leaves less than a minute of functionTimeout %s: the host would kill the handler", name, budget, timeout)
+		}
+	}
+	for name, fn := range s.functions {
+		for _, b := range fn.Bindings {
+			if b.Type == "timerTrigger" && b.Schedule != "0 * * * * *" {
+				f.add("%s: schedule is %s, want every minute: the alert tick waits half an hour", name, b.Schedule)
+			}
 		}
 	}
 	if !bus.AutoCompleteMessages {
@@ -440,6 +463,7 @@ func checkKeys(s *site) (f findings) {
 	want("Microsoft.ServiceBus/namespaces", "properties.disableLocalAuth", true)
 	want("Microsoft.ServiceBus/namespaces", "properties.minimumTlsVersion", "1.2")
 	want("Microsoft.Insights/components", "properties.DisableLocalAuth", true)
+	want("Microsoft.OperationalInsights/workspaces", "properties.features.disableLocalAuth", true)
 	want("Microsoft.KeyVault/vaults", "properties.enableRbacAuthorization", true)
 	want("Microsoft.Web/sites", "properties.httpsOnly", true)
 	want("Microsoft.Web/sites", "properties.siteConfig.minTlsVersion", "1.2")

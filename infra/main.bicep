@@ -53,7 +53,7 @@ param verify string = 'sample'
 @allowed(['DEBUG', 'INFO'])
 param logLevel string = 'INFO'
 
-@description('Optional. An OpenTelemetry collector that takes spans and metrics over HTTP: https://HOST. Empty: log lines only.')
+@description('Optional. An OpenTelemetry collector that takes spans and metrics over HTTP, without a key: https://HOST. Empty: log lines only.')
 param otlpEndpoint string = ''
 
 @description('Optional. Memory of one instance in MB.')

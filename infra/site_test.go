@@ -54,6 +54,7 @@ type binding struct {
 	AuthLevel  string   `json:"authLevel"`
 	Methods    []string `json:"methods"`
 	Route      string   `json:"route"`
+	Schedule   string   `json:"schedule"`
 }
 
 // queue is the queue that the function reads, and whether it is a dead-letter queue.

@@ -52,7 +52,7 @@ func scan(ctx context.Context, o options, work string) ([]string, error) {
 	c.Stderr = &said
 	answer, err := c.Output()
 	if err != nil {
-		return nil, fmt.Errorf("govulncheck: %w: %s", err, lastLine([]byte(said.String())))
+		return nil, fmt.Errorf("%w: %s", err, lastLine([]byte(said.String()))) // it names itself
 	}
 	return called(answer)
 }

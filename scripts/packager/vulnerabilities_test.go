@@ -30,7 +30,7 @@ func TestVulnerabilities(t *testing.T) {
 	}{
 		{"called", "cat " + recorded, "GO-2026-9999: stdlib v1.26.8 (mended in v1.99.0): Made up: fmt prints\n", errVulnerable},
 		{"not called", "sed '/\"function\"/d' " + recorded, "No known vulnerability is called.\n", nil},
-		{"no database", "echo 'no such host' >&2; exit 1", "were NOT checked: govulncheck: exit status 1: no such host\n", nil},
+		{"no database", "echo 'govulncheck: no such host' >&2; exit 1", "were NOT checked: exit status 1: govulncheck: no such host\n", nil},
 		{"no JSON", "echo '{'", "were NOT checked: read what govulncheck said", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
