@@ -99,6 +99,8 @@ func checks() []check {
 		{"private", checkPrivate, []breakage{
 			{storage, "publicNetworkAccess: private ? 'Disabled' : 'Enabled'", "publicNetworkAccess: 'Enabled'", "Microsoft.Storage/storageAccounts: publicNetworkAccess"},
 			{"infra/modules/endpoints.bicep", "  { group: 'vault', id: keyVaultId }\n", "", "no private endpoint for vault"},
+			{"infra/modules/endpoints.bicep", "{ group: 'table', id: storageId }", "{ group: 'table', id: serviceBusId }", "the private endpoint for table leads to"},
+			{functionapp, "virtualNetworkSubnetId: empty(subnetId) ? null : subnetId\n", "", "production: the app is in the virtual network: false"},
 			{"infra/production.bicepparam", "serviceBusSku = 'Premium'", "serviceBusSku = 'Standard'", "private endpoints need Premium"},
 			{"infra/modules/network.bicep", "'Microsoft.App/environments'", "'Microsoft.Web/serverFarms'", "subnet app is not delegated"},
 			{"infra/modules/network.bicep", "{ id: nat.id } : null", "null : null", "signin: subnet app goes out through the NAT gateway: false"},
@@ -106,6 +108,7 @@ func checks() []check {
 		}},
 		{"app", checkApp, []breakage{
 			{functionapp, "name: 'custom', version: '1.0'", "name: 'go', version: '1.26'", "runtime"},
+			{functionapp, "type: 'UserAssignedIdentity', user", "type: 'StorageAccountConnectionString', user", "the package is read with"},
 			{functionapp, "name: 'FC1'", "name: 'EP1'", "plan"},
 			{functionapp, "userAssignedIdentities: { '${identityId}': {} }", "userAssignedIdentities: {}", "identity"},
 			{functionapp, "keyVaultReferenceIdentity: identityId", "keyVaultReferenceIdentity: 'SystemAssigned'", "keyVaultReferenceIdentity"},

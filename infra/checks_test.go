@@ -516,7 +516,20 @@ func secretsIn(s *site) (f findings) {
 
 func isSecure(d bicep.Decl) bool { _, ok := d.Decorators["secure"]; return ok }
 
+// What private endpoints are needed for, by their group.
+var linked = map[string]string{
+	"blob":      "Microsoft.Storage/storageAccounts",
+	"table":     "Microsoft.Storage/storageAccounts",
+	"namespace": "Microsoft.ServiceBus/namespaces",
+	"vault":     "Microsoft.KeyVault/vaults",
+}
+
 func checkPrivate(s *site) (f findings) {
+	s.resources("Microsoft.Web/sites", func(in string, r *bicep.Resource) {
+		if joined := r.Value("properties.virtualNetworkSubnetId") != nil; joined != (in != "trial") {
+			f.add("%s: the app is in the virtual network: %t", in, joined)
+		}
+	})
 	for _, kind := range []string{"Microsoft.Storage/storageAccounts", "Microsoft.ServiceBus/namespaces", "Microsoft.KeyVault/vaults"} {
 		s.resources(kind, func(in string, r *bicep.Resource) {
 			want := map[string]string{"trial": "Enabled", "production": "Disabled", "signin": "Disabled"}[in]
@@ -529,12 +542,16 @@ func checkPrivate(s *site) (f findings) {
 	groups := map[string]bool{}
 	for _, r := range production.Of("Microsoft.Network/privateEndpoints") {
 		for _, c := range r.Value("properties.privateLinkServiceConnections").([]any) {
-			for _, g := range c.(*bicep.Object).Value("properties").(*bicep.Object).Value("groupIds").([]any) {
+			to := c.(*bicep.Object).Value("properties").(*bicep.Object)
+			for _, g := range to.Value("groupIds").([]any) {
 				groups[g.(string)] = true
+				if id := fmt.Sprint(to.Value("privateLinkServiceId")); !strings.HasPrefix(id, "/"+linked[g.(string)]+"/") {
+					f.add("production: the private endpoint for %s leads to %s", g, id)
+				}
 			}
 		}
 	}
-	for _, g := range []string{"blob", "table", "namespace", "vault"} {
+	for _, g := range slices.Sorted(maps.Keys(linked)) {
 		if !groups[g] {
 			f.add("production: no private endpoint for %s", g)
 		}
@@ -619,6 +636,9 @@ func checkApp(s *site) (f findings) {
 		users, _ := r.Value("identity.userAssignedIdentities").(*bicep.Object)
 		if r.Value("identity.type") != "UserAssigned" || users == nil || !users.Has(identity) {
 			f.add("%s: identity is not the user-assigned one", in)
+		}
+		if got := r.Value(c + "deployment.storage.authentication.type"); got != "UserAssignedIdentity" {
+			f.add("%s: the package is read with %v, want UserAssignedIdentity", in, got)
 		}
 		for _, at := range []string{"properties.keyVaultReferenceIdentity", c + "deployment.storage.authentication.userAssignedIdentityResourceId"} {
 			if r.Value(at) != identity {

@@ -25,7 +25,14 @@ type site struct {
 // hostJSON is the part of host.json that must agree with something.
 type hostJSON struct {
 	FunctionTimeout string `json:"functionTimeout"`
-	CustomHandler   struct {
+	Logging         struct {
+		ApplicationInsights struct {
+			SamplingSettings struct {
+				ExcludedTypes string `json:"excludedTypes"`
+			} `json:"samplingSettings"`
+		} `json:"applicationInsights"`
+	} `json:"logging"`
+	CustomHandler struct {
 		Description struct {
 			DefaultExecutablePath string `json:"defaultExecutablePath"`
 		} `json:"description"`

@@ -184,6 +184,9 @@ func checkVocabulary(s *site) (f findings) {
 	if err != nil {
 		f.add("read the workbook: %v", err)
 	}
+	if excluded := strings.Split(s.host.Logging.ApplicationInsights.SamplingSettings.ExcludedTypes, ";"); !slices.Contains(excluded, "Trace") {
+		f.add("host.json: traces are sampled, and every number of the workbook is wrong")
+	}
 	outcomes, _ := fs.ReadFile(s.fsys, "shared/invoke/mux.go")
 	more, _ := fs.ReadFile(s.fsys, "shared/telemetry/delivery.go")
 	outcomes = append(outcomes, more...)
@@ -266,6 +269,16 @@ func checkWorkbook(s *site) (f findings) {
 			}
 		}
 	}
+	s.resources("Microsoft.Insights/scheduledQueryRules", func(_ string, r *bicep.Resource) {
+		on := r.Value("properties.enabled") == true
+		for _, c := range r.Value("properties.criteria.allOf").([]any) {
+			o := c.(*bicep.Object)
+			on = on && o.Value("timeAggregation") == "Count" && o.Value("operator") == "GreaterThan" && o.Value("threshold") == int64(0)
+		}
+		if !on {
+			f.add("%s does not fire when its query has rows", r.Name)
+		}
+	})
 	s.resources("Microsoft.Insights/metricAlerts", func(_ string, r *bicep.Resource) {
 		for _, c := range r.Value("properties.criteria.allOf").([]any) {
 			o := c.(*bicep.Object)
@@ -285,6 +298,7 @@ func telemetryChecks() []check {
 			{"shared/pipeline/measure.go", `"targetRequests", s.Target`, `"requests", s.Target`, "tile limit-requests reads targetRequests, which none of its messages has"},
 			{"shared/invoke/mux.go", `slog.Float64("seconds"`, `slog.Float64("took"`, "tile functions reads seconds"},
 			{"infra/workbook.json", "d.state in ('synced'", "d.state in ('sinced'", `asks for the state "sinced"`},
+			{"host.json", "Request;Exception;Trace", "Request;Exception", "traces are sampled"},
 			{"infra/modules/alerts.bicep", "d.action in ('pause'", "d.action in ('paused'", `asks for the action "paused"`},
 			{"infra/modules/alerts.bicep", "d.outcome == 'panic'", "d.outcome == 'panicked'", `asks for the outcome "panicked"`},
 			{"infra/modules/alerts.bicep", "d.function == 'startwaves'", "d.function == 'startwave'", `asks for the function "startwave"`},
@@ -293,6 +307,8 @@ func telemetryChecks() []check {
 			{"infra/workbook.json", "'{Wave}'", "'{Waves}'", "uses the parameter Waves"},
 			{"infra/workbook.json", "--ActiveMessages", "--ActiveMessage", "ActiveMessage, which there is not"},
 			{"infra/modules/workbook.bicep", "SERVICEBUS_ID: serviceBusId", "BUS_ID: serviceBusId", `looks at "%SERVICEBUS_ID%"`},
+			{"infra/modules/alerts.bicep", "operator: 'GreaterThan'", "operator: 'LessThan'", "does not fire when its query has rows"},
+			{"infra/modules/alerts.bicep", "enabled: true\n      autoMitigate", "enabled: false\n      autoMitigate", "does not fire when its query has rows"},
 			{"infra/modules/alerts.bicep", "'Http5xx'", "'Http5XX'", "watches the metric Http5XX"},
 			{"infra/workbook.json", `"name": "states"`, `"name": "items"`, "two tiles are called items"},
 		}},
