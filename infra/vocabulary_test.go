@@ -46,6 +46,7 @@ type workbook struct {
 		Content struct {
 			Query      string   `json:"query"`
 			Title      string   `json:"title"`
+			Type       string   `json:"resourceType"`
 			Resources  []string `json:"crossComponentResources"`
 			IDs        []string `json:"resourceIds"`
 			Parameters []struct {
@@ -267,6 +268,15 @@ func checkWorkbook(s *site) (f findings) {
 			if !strings.HasPrefix(id, "/Microsoft.") {
 				f.add("tile %s looks at %q, which is no resource of this deployment", i.Name, id)
 			}
+			kinds := []string{i.Content.Type}
+			for _, m := range i.Content.Metrics {
+				kinds = append(kinds, m.Namespace)
+			}
+			for _, kind := range kinds {
+				if kind != "" && !strings.HasPrefix(strings.ToLower(id), "/"+kind+"/") {
+					f.add("tile %s asks %s about %s", i.Name, id, kind)
+				}
+			}
 		}
 	}
 	s.resources("Microsoft.Insights/scheduledQueryRules", func(_ string, r *bicep.Resource) {
@@ -307,6 +317,8 @@ func telemetryChecks() []check {
 			{"infra/workbook.json", "'{Wave}'", "'{Waves}'", "uses the parameter Waves"},
 			{"infra/workbook.json", "--ActiveMessages", "--ActiveMessage", "ActiveMessage, which there is not"},
 			{"infra/modules/workbook.bicep", "SERVICEBUS_ID: serviceBusId", "BUS_ID: serviceBusId", `looks at "%SERVICEBUS_ID%"`},
+			{"infra/modules/workbook.bicep", "APP_ID: appId", "APP_ID: insightsId", "about microsoft.web/sites"},
+			{"infra/modules/workbook.bicep", "WORKSPACE_ID: workspaceId", "WORKSPACE_ID: appId", "about microsoft.operationalinsights/workspaces"},
 			{"infra/modules/alerts.bicep", "operator: 'GreaterThan'", "operator: 'LessThan'", "does not fire when its query has rows"},
 			{"infra/modules/alerts.bicep", "enabled: true\n      autoMitigate", "enabled: false\n      autoMitigate", "does not fire when its query has rows"},
 			{"infra/modules/alerts.bicep", "'Http5xx'", "'Http5XX'", "watches the metric Http5XX"},
