@@ -236,6 +236,9 @@ var knownMetrics = map[string][]string{
 	"microsoft.web/sites":             {"InstanceCount", "Http5xx", "OnDemandFunctionExecutionUnits"},
 }
 
+// asked finds the metrics of the app that a query reads from the workspace.
+var asked = regexp.MustCompile(`MetricName == '(\w+)'`)
+
 func checkWorkbook(s *site) (f findings) {
 	w, err := s.workbook()
 	if err != nil {
@@ -257,6 +260,11 @@ func checkWorkbook(s *site) (f findings) {
 		for _, m := range regexp.MustCompile(`\{(\w+)\}`).FindAllStringSubmatch(i.Content.Query, -1) {
 			if !slices.Contains(given, m[1]) {
 				f.add("tile %s uses the parameter %s, which there is not", i.Name, m[1])
+			}
+		}
+		for _, m := range asked.FindAllStringSubmatch(i.Content.Query, -1) {
+			if !slices.Contains(knownMetrics["microsoft.web/sites"], m[1]) {
+				f.add("tile %s asks for the metric %s, which there is not", i.Name, m[1])
 			}
 		}
 		for _, m := range i.Content.Metrics {
@@ -315,6 +323,7 @@ func telemetryChecks() []check {
 		}},
 		{"workbook", checkWorkbook, []breakage{
 			{"infra/workbook.json", "'{Wave}'", "'{Waves}'", "uses the parameter Waves"},
+			{"infra/workbook.json", "MetricName == 'OnDemandFunctionExecutionUnits'", "MetricName == 'OnDemandFunctionExecutionUnit'", "cost-total asks for the metric OnDemandFunctionExecutionUnit,"},
 			{"infra/workbook.json", "--ActiveMessages", "--ActiveMessage", "ActiveMessage, which there is not"},
 			{"infra/modules/workbook.bicep", "SERVICEBUS_ID: serviceBusId", "BUS_ID: serviceBusId", `looks at "%SERVICEBUS_ID%"`},
 			{"infra/modules/workbook.bicep", "APP_ID: appId", "APP_ID: insightsId", "about microsoft.web/sites"},
