@@ -247,7 +247,7 @@ func checkStores(s *site) (f findings) {
 	return f
 }
 
-// Settings that shared/config does not read, and who does.
+// Settings that shared/config does not read, and who does. Each must be there.
 var readByOthers = map[string]string{
 	"AzureWebJobsStorage__accountName":              "the Functions host",
 	"AzureWebJobsStorage__credential":               "the Functions host",
@@ -281,6 +281,22 @@ func checkSettings(s *site) (f findings) {
 			if !slices.Contains(read, k) && readByOthers[k] == "" {
 				f.add("%s: setting %s is set and read by nobody", name, k)
 			}
+		}
+		for k, who := range readByOthers {
+			if set[k] == "" {
+				f.add("%s: setting %s is read by %s and set by nobody", name, k, who)
+			}
+		}
+		for k, v := range set {
+			if strings.HasSuffix(k, "__credential") && v != "managedidentity" {
+				f.add("%s: setting %s is %s, want managedidentity", name, k, v)
+			}
+			if (strings.HasSuffix(k, "__clientId") || k == "AZURE_CLIENT_ID") && v != "«identity.properties.clientId»" {
+				f.add("%s: setting %s is %s, want the client ID of the managed identity", name, k, v)
+			}
+		}
+		if want := "Authorization=AAD;ClientId=" + set["AZURE_CLIENT_ID"]; set["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"] != want {
+			f.add("%s: setting APPLICATIONINSIGHTS_AUTHENTICATION_STRING is not %s", name, want)
 		}
 		if _, err := config.Read(context.Background(), inAzure(set)); err != nil {
 			f.add("%s: config refuses the settings: %v", name, err)
@@ -343,6 +359,13 @@ func checkTimes(s *site) (f findings) {
 		budget, err := time.ParseDuration(settings(d)["COPY_BUDGET"])
 		if err != nil || timeout-budget < time.Minute {
 			f.add("%s: COPY_BUDGET %s leaves less than a minute of functionTimeout %s: the host would kill the handler", name, budget, timeout)
+		}
+	}
+	for name, fn := range s.functions {
+		for _, b := range fn.Bindings {
+			if b.Type == "timerTrigger" && b.Schedule != "0 * * * * *" {
+				f.add("%s: schedule is %s, want every minute: the alert tick waits half an hour", name, b.Schedule)
+			}
 		}
 	}
 	if !bus.AutoCompleteMessages {
@@ -440,6 +463,7 @@ func checkKeys(s *site) (f findings) {
 	want("Microsoft.ServiceBus/namespaces", "properties.disableLocalAuth", true)
 	want("Microsoft.ServiceBus/namespaces", "properties.minimumTlsVersion", "1.2")
 	want("Microsoft.Insights/components", "properties.DisableLocalAuth", true)
+	want("Microsoft.OperationalInsights/workspaces", "properties.features.disableLocalAuth", true)
 	want("Microsoft.KeyVault/vaults", "properties.enableRbacAuthorization", true)
 	want("Microsoft.Web/sites", "properties.httpsOnly", true)
 	want("Microsoft.Web/sites", "properties.siteConfig.minTlsVersion", "1.2")
@@ -492,7 +516,20 @@ func secretsIn(s *site) (f findings) {
 
 func isSecure(d bicep.Decl) bool { _, ok := d.Decorators["secure"]; return ok }
 
+// What private endpoints are needed for, by their group.
+var linked = map[string]string{
+	"blob":      "Microsoft.Storage/storageAccounts",
+	"table":     "Microsoft.Storage/storageAccounts",
+	"namespace": "Microsoft.ServiceBus/namespaces",
+	"vault":     "Microsoft.KeyVault/vaults",
+}
+
 func checkPrivate(s *site) (f findings) {
+	s.resources("Microsoft.Web/sites", func(in string, r *bicep.Resource) {
+		if joined := r.Value("properties.virtualNetworkSubnetId") != nil; joined != (in != "trial") {
+			f.add("%s: the app is in the virtual network: %t", in, joined)
+		}
+	})
 	for _, kind := range []string{"Microsoft.Storage/storageAccounts", "Microsoft.ServiceBus/namespaces", "Microsoft.KeyVault/vaults"} {
 		s.resources(kind, func(in string, r *bicep.Resource) {
 			want := map[string]string{"trial": "Enabled", "production": "Disabled", "signin": "Disabled"}[in]
@@ -505,12 +542,16 @@ func checkPrivate(s *site) (f findings) {
 	groups := map[string]bool{}
 	for _, r := range production.Of("Microsoft.Network/privateEndpoints") {
 		for _, c := range r.Value("properties.privateLinkServiceConnections").([]any) {
-			for _, g := range c.(*bicep.Object).Value("properties").(*bicep.Object).Value("groupIds").([]any) {
+			to := c.(*bicep.Object).Value("properties").(*bicep.Object)
+			for _, g := range to.Value("groupIds").([]any) {
 				groups[g.(string)] = true
+				if id := fmt.Sprint(to.Value("privateLinkServiceId")); !strings.HasPrefix(id, "/"+linked[g.(string)]+"/") {
+					f.add("production: the private endpoint for %s leads to %s", g, id)
+				}
 			}
 		}
 	}
-	for _, g := range []string{"blob", "table", "namespace", "vault"} {
+	for _, g := range slices.Sorted(maps.Keys(linked)) {
 		if !groups[g] {
 			f.add("production: no private endpoint for %s", g)
 		}
@@ -528,7 +569,44 @@ func checkPrivate(s *site) (f findings) {
 			f.add("production: subnet app is not delegated to Microsoft.App/environments")
 		}
 	}
+	f = append(f, wayToExchange(s)...)
 	return f
+}
+
+// wayToExchange checks what ewsAddress and fixedAddress make.
+func wayToExchange(s *site) (f findings) {
+	for in, want := range map[string]bool{"trial": false, "production": false, "signin": true} {
+		d := s.deployed[in]
+		got := false
+		for _, r := range d.Of("Microsoft.Network/privateDnsZones/A") {
+			records, _ := r.Value("properties.aRecords").([]any)
+			got = len(records) == 1 && records[0].(*bicep.Object).Value("ipv4Address") == "10.1.2.3" && r.Name == "mail.example.org/@"
+		}
+		if linked := slices.Contains(linkedZones(d), "mail.example.org"); got != want || linked != want {
+			f.add("%s: the Exchange's name leads to its private address: %t, in the network: %t, want %t", in, got, linked, want)
+		}
+		got = false
+		for _, n := range d.Of("Microsoft.Network/natGateways") {
+			for _, r := range d.Of("Microsoft.Network/virtualNetworks") {
+				app := r.Value("properties.subnets").([]any)[0].(*bicep.Object).Value("properties").(*bicep.Object)
+				gateway, _ := app.Value("natGateway").(*bicep.Object)
+				got = gateway != nil && gateway.Value("id") == n.ID()
+			}
+		}
+		if got != want {
+			f.add("%s: subnet app goes out through the NAT gateway: %t, want %t", in, got, want)
+		}
+	}
+	return f
+}
+
+// linkedZones lists the DNS zones that a network sees.
+func linkedZones(d *bicep.Deployment) []string {
+	var out []string
+	for _, r := range d.Of("Microsoft.Network/privateDnsZones/virtualNetworkLinks") {
+		out = append(out, path.Dir(r.Name))
+	}
+	return out
 }
 
 // delegations lists what a network's subnets are delegated to.
@@ -558,6 +636,9 @@ func checkApp(s *site) (f findings) {
 		users, _ := r.Value("identity.userAssignedIdentities").(*bicep.Object)
 		if r.Value("identity.type") != "UserAssigned" || users == nil || !users.Has(identity) {
 			f.add("%s: identity is not the user-assigned one", in)
+		}
+		if got := r.Value(c + "deployment.storage.authentication.type"); got != "UserAssignedIdentity" {
+			f.add("%s: the package is read with %v, want UserAssignedIdentity", in, got)
 		}
 		for _, at := range []string{"properties.keyVaultReferenceIdentity", c + "deployment.storage.authentication.userAssignedIdentityResourceId"} {
 			if r.Value(at) != identity {
@@ -609,6 +690,8 @@ var versions = map[string]string{
 	"Microsoft.Network/privateEndpoints":                      "2025-05-01",
 	"Microsoft.Network/privateEndpoints/privateDnsZoneGroups": "2025-05-01",
 	"Microsoft.Network/privateDnsZones":                       "2024-06-01",
+	"Microsoft.Network/natGateways":                           "2025-05-01",
+	"Microsoft.Network/publicIPAddresses":                     "2025-05-01",
 }
 
 func checkVersions(s *site) (f findings) {

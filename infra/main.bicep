@@ -49,11 +49,11 @@ param receiptKey string = ''
 @allowed(['index', 'sample', 'full'])
 param verify string = 'sample'
 
-@description('Optional. What is logged.')
-@allowed(['DEBUG', 'INFO', 'WARN', 'ERROR'])
+@description('Optional. What is logged. Not less than INFO: the workbook and the alerts read those lines.')
+@allowed(['DEBUG', 'INFO'])
 param logLevel string = 'INFO'
 
-@description('Optional. An OpenTelemetry collector that takes spans and metrics over HTTP: https://HOST. Empty: log lines only.')
+@description('Optional. An OpenTelemetry collector that takes spans and metrics over HTTP, without a key: https://HOST. Empty: log lines only.')
 param otlpEndpoint string = ''
 
 @description('Optional. Memory of one instance in MB.')
@@ -87,6 +87,12 @@ param private bool = false
 
 @description('Optional. Address range of the virtual network, /24 or larger. Peer it with the one that leads to your Exchange.')
 param addressPrefix string = '10.88.0.0/24'
+
+@description('Optional. With private: the private address at which the network reaches the Exchange of ewsUrl. Its name then leads there. Empty: public DNS.')
+param ewsAddress string = ''
+
+@description('Optional. With private: all calls to the internet come from one public address, the output outboundAddress, that a firewall can let in. Costs a NAT gateway.')
+param fixedAddress bool = false
 
 @description('Optional. Client ID of the app registration for Entra sign-in, with the app roles operator and reader. Empty: a function key is enough.')
 param signInClientId string = ''
@@ -136,7 +142,15 @@ module monitor 'modules/monitor.bicep' = {
 }
 
 module network 'modules/network.bicep' = if (private) {
-  params: { name: 'vnet-${name}', location: location, tags: tags, addressPrefix: addressPrefix }
+  params: {
+    name: 'vnet-${name}'
+    location: location
+    tags: tags
+    addressPrefix: addressPrefix
+    ewsHost: split(split(ewsUrl, '/')[2], ':')[0]
+    ewsAddress: ewsAddress
+    fixedAddress: fixedAddress
+  }
 }
 
 module storage 'modules/storage.bicep' = {
@@ -271,3 +285,6 @@ output keyVaultName string = keyVault.outputs.name
 
 @description('Client ID of the app registration for sign-in; empty without sign-in.')
 output signInClientId string = signInClientId
+
+@description('The one public address that calls come from; empty without fixedAddress.')
+output outboundAddress string = private ? network!.outputs.outboundAddress : ''

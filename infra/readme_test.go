@@ -61,7 +61,7 @@ func TestRunbookIsTrue(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"stagingDays", "manifestDays", "logDays", "operatorsGroupId", "signInClientId", "allowedAddresses",
-		"maximumInstances", "ewsConcurrency", "updateStrategy", "purgeProtection"} {
+		"maximumInstances", "ewsConcurrency", "updateStrategy", "purgeProtection", "ewsAddress", "fixedAddress"} {
 		if !slices.Contains(params, name) || !strings.Contains(readme, "`"+name) {
 			t.Errorf("parameter %s is not in both main.bicep and README.md", name)
 		}

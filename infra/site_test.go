@@ -25,7 +25,14 @@ type site struct {
 // hostJSON is the part of host.json that must agree with something.
 type hostJSON struct {
 	FunctionTimeout string `json:"functionTimeout"`
-	CustomHandler   struct {
+	Logging         struct {
+		ApplicationInsights struct {
+			SamplingSettings struct {
+				ExcludedTypes string `json:"excludedTypes"`
+			} `json:"samplingSettings"`
+		} `json:"applicationInsights"`
+	} `json:"logging"`
+	CustomHandler struct {
 		Description struct {
 			DefaultExecutablePath string `json:"defaultExecutablePath"`
 		} `json:"description"`
@@ -54,6 +61,7 @@ type binding struct {
 	AuthLevel  string   `json:"authLevel"`
 	Methods    []string `json:"methods"`
 	Route      string   `json:"route"`
+	Schedule   string   `json:"schedule"`
 }
 
 // queue is the queue that the function reads, and whether it is a dead-letter queue.
@@ -117,7 +125,8 @@ func open(fsys fs.FS) (*site, error) {
 	}
 	return s, s.deploy("signin", "infra/production.bicepparam", map[string]any{
 		"signInClientId": "7d1f2a52-0000-4000-8000-000000000001", "operatorsGroupId": "7d1f2a52-0000-4000-8000-000000000002",
-		"allowedAddresses": []any{"192.0.2.0/24"}, "ewsUser": `CORP\svc`})
+		"allowedAddresses": []any{"192.0.2.0/24"}, "ewsUser": `CORP\svc`,
+		"ewsAddress": "10.1.2.3", "fixedAddress": true})
 }
 
 func (s *site) deploy(as, file string, over map[string]any) error {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -242,6 +243,11 @@ func TestEveryQueryFindsRows(t *testing.T) {
 			}
 			if len(out.Rows) == 0 {
 				t.Error("has no rows")
+			}
+			for _, column := range out.Columns {
+				if !slices.ContainsFunc(out.Rows, func(r kql.Row) bool { return r[column] != nil }) {
+					t.Errorf("column %s is empty:\n%s", column, table(out))
+				}
 			}
 		})
 	}

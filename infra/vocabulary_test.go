@@ -15,6 +15,7 @@ import (
 
 	"github.com/mailferry/mailferry/infra/bicep"
 	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/operator"
 )
 
 // query is a query of the workbook or an alert.
@@ -45,6 +46,7 @@ type workbook struct {
 		Content struct {
 			Query      string   `json:"query"`
 			Title      string   `json:"title"`
+			Type       string   `json:"resourceType"`
 			Resources  []string `json:"crossComponentResources"`
 			IDs        []string `json:"resourceIds"`
 			Parameters []struct {
@@ -183,6 +185,9 @@ func checkVocabulary(s *site) (f findings) {
 	if err != nil {
 		f.add("read the workbook: %v", err)
 	}
+	if excluded := strings.Split(s.host.Logging.ApplicationInsights.SamplingSettings.ExcludedTypes, ";"); !slices.Contains(excluded, "Trace") {
+		f.add("host.json: traces are sampled, and every number of the workbook is wrong")
+	}
 	outcomes, _ := fs.ReadFile(s.fsys, "shared/invoke/mux.go")
 	more, _ := fs.ReadFile(s.fsys, "shared/telemetry/delivery.go")
 	outcomes = append(outcomes, more...)
@@ -206,6 +211,11 @@ func checkVocabulary(s *site) (f findings) {
 				f.add("%s asks for the state %q, which there is not", q.name, state)
 			}
 		}
+		for _, action := range q.compared("action") {
+			if !operator.Known(operator.Action(action)) {
+				f.add("%s asks for the action %q, which there is not", q.name, action)
+			}
+		}
 		for _, outcome := range q.compared("outcome") {
 			if !strings.Contains(string(outcomes), `"`+outcome+`"`) {
 				f.add("%s asks for the outcome %q, which there is not", q.name, outcome)
@@ -225,6 +235,9 @@ var knownMetrics = map[string][]string{
 	"microsoft.servicebus/namespaces": {"ActiveMessages", "ScheduledMessages", "DeadletteredMessages"},
 	"microsoft.web/sites":             {"InstanceCount", "Http5xx", "OnDemandFunctionExecutionUnits"},
 }
+
+// asked finds the metrics of the app that a query reads from the workspace.
+var asked = regexp.MustCompile(`MetricName == '(\w+)'`)
 
 func checkWorkbook(s *site) (f findings) {
 	w, err := s.workbook()
@@ -249,6 +262,11 @@ func checkWorkbook(s *site) (f findings) {
 				f.add("tile %s uses the parameter %s, which there is not", i.Name, m[1])
 			}
 		}
+		for _, m := range asked.FindAllStringSubmatch(i.Content.Query, -1) {
+			if !slices.Contains(knownMetrics["microsoft.web/sites"], m[1]) {
+				f.add("tile %s asks for the metric %s, which there is not", i.Name, m[1])
+			}
+		}
 		for _, m := range i.Content.Metrics {
 			if metric := strings.TrimPrefix(m.Metric, m.Namespace+"--"); !slices.Contains(knownMetrics[m.Namespace], metric) {
 				f.add("tile %s shows the metric %s, which there is not", i.Name, m.Metric)
@@ -258,8 +276,27 @@ func checkWorkbook(s *site) (f findings) {
 			if !strings.HasPrefix(id, "/Microsoft.") {
 				f.add("tile %s looks at %q, which is no resource of this deployment", i.Name, id)
 			}
+			kinds := []string{i.Content.Type}
+			for _, m := range i.Content.Metrics {
+				kinds = append(kinds, m.Namespace)
+			}
+			for _, kind := range kinds {
+				if kind != "" && !strings.HasPrefix(strings.ToLower(id), "/"+kind+"/") {
+					f.add("tile %s asks %s about %s", i.Name, id, kind)
+				}
+			}
 		}
 	}
+	s.resources("Microsoft.Insights/scheduledQueryRules", func(_ string, r *bicep.Resource) {
+		on := r.Value("properties.enabled") == true
+		for _, c := range r.Value("properties.criteria.allOf").([]any) {
+			o := c.(*bicep.Object)
+			on = on && o.Value("timeAggregation") == "Count" && o.Value("operator") == "GreaterThan" && o.Value("threshold") == int64(0)
+		}
+		if !on {
+			f.add("%s does not fire when its query has rows", r.Name)
+		}
+	})
 	s.resources("Microsoft.Insights/metricAlerts", func(_ string, r *bicep.Resource) {
 		for _, c := range r.Value("properties.criteria.allOf").([]any) {
 			o := c.(*bicep.Object)
@@ -278,14 +315,21 @@ func telemetryChecks() []check {
 			{"shared/verifier/verifier.go", `Log.Info("verified"`, `Log.Info("was verified"`, `asks for the message "verified", which nothing logs`},
 			{"shared/pipeline/measure.go", `"targetRequests", s.Target`, `"requests", s.Target`, "tile limit-requests reads targetRequests, which none of its messages has"},
 			{"shared/invoke/mux.go", `slog.Float64("seconds"`, `slog.Float64("took"`, "tile functions reads seconds"},
-			{"infra/workbook.json", "d.state == 'synced'", "d.state == 'sinced'", `asks for the state "sinced"`},
+			{"infra/workbook.json", "d.state in ('synced'", "d.state in ('sinced'", `asks for the state "sinced"`},
+			{"host.json", "Request;Exception;Trace", "Request;Exception", "traces are sampled"},
+			{"infra/modules/alerts.bicep", "d.action in ('pause'", "d.action in ('paused'", `asks for the action "paused"`},
 			{"infra/modules/alerts.bicep", "d.outcome == 'panic'", "d.outcome == 'panicked'", `asks for the outcome "panicked"`},
 			{"infra/modules/alerts.bicep", "d.function == 'startwaves'", "d.function == 'startwave'", `asks for the function "startwave"`},
 		}},
 		{"workbook", checkWorkbook, []breakage{
 			{"infra/workbook.json", "'{Wave}'", "'{Waves}'", "uses the parameter Waves"},
+			{"infra/workbook.json", "MetricName == 'OnDemandFunctionExecutionUnits'", "MetricName == 'OnDemandFunctionExecutionUnit'", "cost-total asks for the metric OnDemandFunctionExecutionUnit,"},
 			{"infra/workbook.json", "--ActiveMessages", "--ActiveMessage", "ActiveMessage, which there is not"},
 			{"infra/modules/workbook.bicep", "SERVICEBUS_ID: serviceBusId", "BUS_ID: serviceBusId", `looks at "%SERVICEBUS_ID%"`},
+			{"infra/modules/workbook.bicep", "APP_ID: appId", "APP_ID: insightsId", "about microsoft.web/sites"},
+			{"infra/modules/workbook.bicep", "WORKSPACE_ID: workspaceId", "WORKSPACE_ID: appId", "about microsoft.operationalinsights/workspaces"},
+			{"infra/modules/alerts.bicep", "operator: 'GreaterThan'", "operator: 'LessThan'", "does not fire when its query has rows"},
+			{"infra/modules/alerts.bicep", "enabled: true\n      autoMitigate", "enabled: false\n      autoMitigate", "does not fire when its query has rows"},
 			{"infra/modules/alerts.bicep", "'Http5xx'", "'Http5XX'", "watches the metric Http5XX"},
 			{"infra/workbook.json", `"name": "states"`, `"name": "items"`, "two tiles are called items"},
 		}},

@@ -112,6 +112,21 @@ func TestDeployWithoutModule(t *testing.T) {
 	}
 }
 
+// What is nested in a resource that is not made is not made either.
+func TestConditionsReachNestedResources(t *testing.T) {
+	t.Parallel()
+	src := "param on bool\nresource a 'S/a@1' = if (on) {\n  name: 'a'\n  resource b 'b' = {\n    name: 'b'\n    resource c 'c' = if (on) { name: 'c' }\n  }\n}"
+	for on, want := range map[bool]int{true: 3, false: 0} {
+		d, err := bicep.Deploy(fstest.MapFS{"m.bicep": {Data: []byte(src)}}, "m.bicep", map[string]any{"on": on})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(d.Resources) != want {
+			t.Errorf("on = %t makes %d resources, want %d", on, len(d.Resources), want)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, src, want string }{
@@ -127,6 +142,11 @@ func TestErrors(t *testing.T) {
 		{"unknown name", "var a = b", "there is no b"},
 		{"circle", "var a = b\nvar b = a", "depends on itself"},
 		{"missing parameter", "param a string", "parameter is missing"},
+		{"not allowed", "@allowed(['b', 'c'])\nparam a string = 'd'", "d is not among the allowed values [b c]"},
+		{"too short", "@minLength(2)\nparam a string = 'd'", "d: minLength is 2"},
+		{"too many", "@maxLength(1)\nparam a array = ['d', 'e']", "maxLength is 1"},
+		{"too small", "@minValue(7)\nparam a int = 6", "6: minValue is 7"},
+		{"too great", "@maxValue(7)\nparam a int = 8", "8: maxValue is 7"},
 		{"unknown function", "var a = frob(1)", "frob: not understood"},
 		{"division", "var a = 1 / 0", "division by zero"},
 		{"deep", "var a = " + strings.Repeat("(", 200), "nests too deep"},

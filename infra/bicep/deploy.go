@@ -91,7 +91,11 @@ func (d *Deployment) run(fsys fs.FS, file string, params map[string]any) (*scope
 		if decl.Word == "output" || decl.Word == "metadata" {
 			continue
 		}
-		if _, err := s.lookup(decl.Name); err != nil {
+		v, err := s.lookup(decl.Name)
+		if err == nil && decl.Word == "param" {
+			err = s.permitted(decl, v)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: line %d: %s: %w", file, decl.Line, decl.Name, err)
 		}
 	}
@@ -199,11 +203,11 @@ func (s *scope) resource(d Decl, parent *Resource, made bool) (any, error) {
 	i := &instance{resource: r, children: map[string]any{}}
 	in := s.inner()
 	for _, n := range body.nested {
+		n.If = and(d.If, n.If)
 		in.decls[n.Name] = n
 		in.parent = r
 	}
 	for _, n := range body.nested {
-		n.If = and(d.If, n.If)
 		if i.children[n.Name], err = in.lookup(n.Name); err != nil {
 			return nil, fmt.Errorf("line %d: %s: %w", n.Line, n.Name, err)
 		}
@@ -213,8 +217,11 @@ func (s *scope) resource(d Decl, parent *Resource, made bool) (any, error) {
 
 // and joins the conditions of a resource and of what is nested in it.
 func and(x, y Expr) Expr {
-	if x == nil || y == nil {
+	switch {
+	case x == nil:
 		return y
+	case y == nil:
+		return x
 	}
 	return binary{"&&", x, y}
 }

@@ -42,6 +42,8 @@ func (s *scope) apply(f string, args []any) (any, error) {
 		return strings.ToLower(texts[0]), nil
 	case "replace":
 		return strings.ReplaceAll(texts[0], texts[1], texts[2]), nil
+	case "split":
+		return split(texts[0], texts[1]), nil
 	case "empty":
 		return empty(args[0]), nil
 	case "concat":
@@ -73,7 +75,7 @@ func (s *scope) apply(f string, args []any) (any, error) {
 }
 
 // arity is how many arguments a function needs at least.
-var arity = map[string]int{"string": 1, "toLower": 1, "replace": 3, "empty": 1, "concat": 1, "items": 1, "take": 2,
+var arity = map[string]int{"string": 1, "toLower": 1, "replace": 3, "split": 2, "empty": 1, "concat": 1, "items": 1, "take": 2,
 	"uniqueString": 1, "guid": 1, "resourceId": 1, "subscriptionResourceId": 2, "cidrSubnet": 3, "resourceGroup": 0,
 	"tenant": 0, "subscription": 0, "environment": 0, "loadTextContent": 1, "readEnvironmentVariable": 1}
 
@@ -84,6 +86,14 @@ func text1(v any) (any, error) {
 	}
 	b, err := json.Marshal(v)
 	return string(b), err
+}
+
+func split(s, by string) []any {
+	out := []any{}
+	for _, part := range strings.Split(s, by) {
+		out = append(out, part)
+	}
+	return out
 }
 
 func empty(v any) bool {

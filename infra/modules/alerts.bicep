@@ -41,14 +41,14 @@ var logAlerts = [
     name: 'silent'
     severity: 2
     every: 'PT15M'
-    within: 'PT6H'
+    within: 'P1D'
     description: 'Mailboxes that are under way have not been heard of for an hour after they were due: work waits. Look at the queues and at throttling.'
     query: '''
       traces
       | extend d = parse_json(message)
       | where d.msg in ('planned', 'copied', 'snoozed', 'verified', 'mailbox failed', 'parked', 'plan dropped', 'copy dropped', 'verify dropped', 'failed', 'operator acted')
       | extend mailbox = tostring(d.mailbox), due = iff(d.msg == 'snoozed', todatetime(d.until), timestamp)
-      | extend resting = d.msg in ('mailbox failed', 'parked') or d.state in ('synced', 'done', 'failed', 'paused', 'cancelled')
+      | extend resting = d.msg in ('mailbox failed', 'parked') or d.state in ('synced', 'done', 'failed', 'paused', 'cancelled') or d.action in ('pause', 'cancel')
       | summarize arg_max(timestamp, due, resting) by mailbox
       | where not(resting) and due < now() - 1h
     '''

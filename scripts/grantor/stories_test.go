@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 		"az":   func() { stub("az") },
 		"pwsh": func() { stub("pwsh") },
 		"go":   func() { stub("go") },
+		"made": func() { stub("packager") }, // what go build ./scripts/packager makes
 	})
 }
 
@@ -33,6 +34,7 @@ func TestMain(m *testing.M) {
 //
 //	az account show => what it prints
 //	fails 2: go run ./scripts/ferry doctor
+//	exits 3: packager
 func stub(program string) {
 	call := strings.TrimSpace(program + " " + strings.Join(os.Args[1:], " "))
 	dir := os.Getenv("STORY")
@@ -64,7 +66,13 @@ func answer(dir, call string, times int) int {
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		line := lines.Text()
-		var failures int
+		var failures, code int
+		if n, _ := fmt.Sscanf(line, "exits %d:", &code); n == 1 {
+			if _, prefix, _ := strings.Cut(line, ": "); strings.HasPrefix(call, prefix) {
+				return code
+			}
+			continue
+		}
 		if n, _ := fmt.Sscanf(line, "fails %d:", &failures); n == 1 {
 			_, prefix, _ := strings.Cut(line, ": ")
 			if strings.HasPrefix(call, prefix) && times < failures {
@@ -96,7 +104,12 @@ func TestStories(t *testing.T) {
 
 // place copies the scripts to where the story runs.
 func place(dir string) error {
-	if err := os.MkdirAll(filepath.Join(dir, "scripts"), 0o755); err != nil {
+	for _, folder := range []string{"scripts", "build"} {
+		if err := os.MkdirAll(filepath.Join(dir, folder), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "build", "packager"), []byte("#!/bin/sh\nexec made \"$@\"\n"), 0o755); err != nil {
 		return err
 	}
 	for _, name := range []string{"deploy", "package", "flags"} {
