@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/migration"
@@ -38,6 +39,7 @@ type mailboxLine struct {
 	Planned int                 `json:"planned"` // items of the plan under way
 	Settled int                 `json:"settled"` // of these, how many have a result
 	Problem string              `json:"problem,omitempty"`
+	Wait    migration.Wait      `json:"wait,omitzero"` // why nothing happens at the moment
 }
 
 func (s showWave) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -52,7 +54,7 @@ func (s showWave) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.fail(w, err, "")
 			return
 		}
-		status.add(box)
+		status.add(box, s.Clock.Now())
 	}
 	if wantsPage(r) {
 		showPage(w, r, status)
@@ -74,7 +76,7 @@ func (s showWave) wave(ctx context.Context, id migration.WaveID) (migration.Wave
 	return s.Ledger.Wave(ctx, id)
 }
 
-func (s *waveStatus) add(b migration.Mailbox) {
+func (s *waveStatus) add(b migration.Mailbox, now time.Time) {
 	s.States[b.State]++
 	s.Over = s.Over && b.State.Over()
 	s.Copied += b.Copied + b.Progress
@@ -83,7 +85,10 @@ func (s *waveStatus) add(b migration.Mailbox) {
 	c.Source, c.Target, c.Match = c.Source+b.Counts.Source, c.Target+b.Counts.Target, c.Match+b.Counts.Match
 	c.Missing, c.Extra, c.Differs = c.Missing+b.Counts.Missing, c.Extra+b.Counts.Extra, c.Differs+b.Counts.Differs
 	c.Skipped, c.Own = c.Skipped+b.Counts.Skipped, c.Own+b.Counts.Own
-	s.Boxes = append(s.Boxes, mailboxLine{b.ID, b.State, b.Pass, b.Plan().Items, b.Settled(), b.Problem})
+	if b.State.Held() || b.State.Over() || !b.Wait.Until.After(now) {
+		b.Wait = migration.Wait{}
+	}
+	s.Boxes = append(s.Boxes, mailboxLine{b.ID, b.State, b.Pass, b.Plan().Items, b.Settled(), b.Problem, b.Wait})
 }
 
 // showMailbox answers GET /api/waves/{wave}/mailboxes/{mailbox}.

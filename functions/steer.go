@@ -25,7 +25,7 @@ type steered struct {
 func (s steer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := operator.Action(r.PathValue("action"))
 	if !operator.Known(a) {
-		answer(w, http.StatusNotFound, failure{Error: "no such action; there are retry, pause, resume and cancel"})
+		answer(w, http.StatusNotFound, failure{Error: "no such action; there are retry, pause, resume, cancel and delta"})
 		return
 	}
 	changed, err := s.Operator.Act(r.Context(), a, migration.WaveID(r.PathValue("wave")), migration.MailboxID(r.PathValue("mailbox")))

@@ -18,7 +18,12 @@ type (
 	pauseCmd  struct{ acted }
 	resumeCmd struct{ acted }
 	cancelCmd struct{ acted }
+	deltaCmd  struct{ acted }
 )
+
+func (c *deltaCmd) Run(ctx context.Context, a *app) error {
+	return c.act(ctx, a, "delta", "no mailbox is synced, so there is nothing to bring up to date")
+}
 
 func (c *retryCmd) Run(ctx context.Context, a *app) error {
 	return c.act(ctx, a, "retry", "no mailbox failed, so nothing is retried")

@@ -60,6 +60,9 @@ func newFakeApp(golden string) *fakeApp {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/batches", a.submit)
 	mux.HandleFunc("GET /api/about", a.about)
+	mux.HandleFunc("GET /api/waves", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]any{"waves": []migration.Wave{a.waves["wfail"].Wave, a.waves["wdone"].Wave}})
+	})
 	mux.HandleFunc("GET /api/waves/{wave}", a.wave)
 	mux.HandleFunc("GET /api/waves/{wave}/mailboxes/{mailbox}", a.mailbox)
 	mux.HandleFunc("GET /api/waves/{wave}/mailboxes/{mailbox}/receipt", a.receipt("golden.receipt.json"))
@@ -97,10 +100,12 @@ func waves() map[string]wave {
 		"unreadable": {Wave: migration.Wave{ID: parker.Unreadable}},
 		"wdone":      full("wdone", "Ward \x1b[31m7", done, box{ID: "mbob", State: migration.Done, Pass: 1, Planned: 10, Settled: 10}),
 		"wfail":      full("wfail", "", done, box{ID: "mbob", State: migration.Failed, Pass: 1, Planned: 10, Settled: 4, Problem: "source mailbox: access denied; check the service account"}),
-		"wmany":      full("wmany", "", many...),
-		"wrun0":      full("wrun", "", box{ID: "mrun", State: migration.Submitted}),
-		"wrun1":      full("wrun", "", box{ID: "mrun", State: migration.Copying, Pass: 1, Planned: 100, Settled: 40}),
-		"wrun2":      full("wrun", "", box{ID: "mrun", State: migration.Done, Pass: 1, Planned: 100, Settled: 100}),
+		"wwait": full("wwait", "", box{ID: "mbob", State: migration.Copying, Pass: 1, Planned: 10, Settled: 4,
+			Wait: migration.Wait{Until: clock.Add(5 * time.Minute), Why: "throttled by graph mailbox"}}),
+		"wmany": full("wmany", "", many...),
+		"wrun0": full("wrun", "", box{ID: "mrun", State: migration.Submitted}),
+		"wrun1": full("wrun", "", box{ID: "mrun", State: migration.Copying, Pass: 1, Planned: 100, Settled: 40}),
+		"wrun2": full("wrun", "", box{ID: "mrun", State: migration.Done, Pass: 1, Planned: 100, Settled: 100}),
 	}
 }
 

@@ -46,13 +46,14 @@ type cli struct {
 	JSON  bool          `name:"json" help:"Print JSON instead of text."`
 
 	Submit  submitCmd  `cmd:"" help:"Submit a batch of mailboxes; it becomes a wave."`
-	Status  statusCmd  `cmd:"" help:"Show where a wave or one of its mailboxes stands."`
+	Status  statusCmd  `cmd:"" help:"List the waves, or show where a wave or one of its mailboxes stands."`
 	Watch   watchCmd   `cmd:"" help:"Follow a wave until it is over."`
 	Report  reportCmd  `cmd:"" help:"List the problems of a wave, item by item."`
 	Retry   retryCmd   `cmd:"" help:"Send failed mailboxes on from where they stopped."`
 	Pause   pauseCmd   `cmd:"" help:"Hold mailboxes until they are resumed."`
 	Resume  resumeCmd  `cmd:"" help:"Send paused mailboxes on."`
 	Cancel  cancelCmd  `cmd:"" help:"End mailboxes for good. What was copied stays on the target."`
+	Delta   deltaCmd   `cmd:"" help:"Bring synced mailboxes up to date now, not a day after their last pass."`
 	Receipt receiptCmd `cmd:"" help:"Fetch receipts, and check them offline."`
 	Doctor  doctorCmd  `cmd:"" help:"Check the app and say what to do about what is wrong."`
 	Version versionCmd `cmd:"" help:"Print ferry's version."`

@@ -34,7 +34,18 @@ type box struct {
 	Planned int                 `json:"planned"`
 	Settled int                 `json:"settled"`
 	Problem string              `json:"problem"`
+	Wait    migration.Wait      `json:"wait"`
 }
+
+// trouble is what a person should know of a mailbox: why it waits, or its last problem.
+func (b box) trouble() string {
+	if b.Wait.Why == "" {
+		return b.Problem
+	}
+	return waits(b.Wait)
+}
+
+func waits(w migration.Wait) string { return "waits until " + when(w.Until) + ": " + w.Why }
 
 // mailboxReport is what GET /api/waves/{id}/mailboxes/{id} answers.
 type mailboxReport struct {
@@ -43,12 +54,15 @@ type mailboxReport struct {
 }
 
 type statusCmd struct {
-	Wave    string `arg:"" help:"The wave's ID, as ferry submit prints it."`
+	Wave    string `arg:"" optional:"" help:"The wave's ID, as ferry submit prints it. Without it: a list of the waves."`
 	Mailbox string `arg:"" optional:"" help:"A mailbox's ID, to see it alone with its addresses and problems."`
 	All     bool   `help:"List every mailbox, not only the first 40."`
 }
 
 func (c *statusCmd) Run(ctx context.Context, a *app) error {
+	if c.Wave == "" {
+		return a.showWaves(ctx)
+	}
 	path, err := wavePath(c.Wave, c.Mailbox)
 	if err != nil {
 		return err
@@ -71,6 +85,28 @@ func (c *statusCmd) Run(ctx context.Context, a *app) error {
 		return a.rawUnless(err, b)
 	}
 	return a.showWave(w, c.All)
+}
+
+// showWaves lists all waves, the newest first.
+func (a *app) showWaves(ctx context.Context) error {
+	from, err := a.client()
+	if err != nil {
+		return err
+	}
+	var got struct{ Waves []migration.Wave }
+	b, err := from.get(ctx, "/api/waves", &got)
+	if err != nil || a.JSON {
+		return a.rawUnless(err, b)
+	}
+	if len(got.Waves) == 0 {
+		a.line("no wave yet; submit one: ferry submit batch.csv")
+		return nil
+	}
+	rows := [][]string{{"WAVE", "NAME", "MAILBOXES", "SUBMITTED", "START", "CUTOVER"}}
+	for _, w := range got.Waves {
+		rows = append(rows, []string{string(w.ID), w.Name, fmt.Sprint(w.Mailboxes), when(w.Submitted), when(w.Start), when(w.Cutover)})
+	}
+	return table(a.out, rows)
 }
 
 func (a *app) rawUnless(err error, b []byte) error {
@@ -114,7 +150,7 @@ func (a *app) showBoxes(w wave, all bool) error {
 	}
 	rows := [][]string{{"MAILBOX", "STATE", "PASS", "ITEMS", "PROBLEM"}}
 	for _, b := range boxes {
-		rows = append(rows, []string{string(b.ID), string(b.State), fmt.Sprint(b.Pass), fmt.Sprintf("%d/%d", b.Settled, b.Planned), b.Problem})
+		rows = append(rows, []string{string(b.ID), string(b.State), fmt.Sprint(b.Pass), fmt.Sprintf("%d/%d", b.Settled, b.Planned), b.trouble()})
 	}
 	if err := table(a.out, rows); err != nil {
 		return err
@@ -136,6 +172,9 @@ func (a *app) showMailbox(m mailboxReport) error {
 	}
 	if m.Problem != "" {
 		rows = append(rows, []string{"problem", m.Problem})
+	}
+	if m.Wait.Until.After(a.clock.Now()) && !m.State.Held() && !m.State.Over() {
+		rows = append(rows, []string{"now", waits(m.Wait)})
 	}
 	if err := table(a.out, slices.DeleteFunc(rows, func(r []string) bool { return r[1] == "" })); err != nil {
 		return err
@@ -186,7 +225,23 @@ func (w wave) describe() string {
 		}
 	}
 	planned, settled := w.progress()
-	return fmt.Sprintf("%s; %d of %d items settled", strings.Join(parts, ", "), settled, planned)
+	return fmt.Sprintf("%s; %d of %d items settled", strings.Join(parts, ", "), settled, planned) + w.waiting()
+}
+
+// waiting says how many mailboxes wait, and for what the first of them to go on.
+func (w wave) waiting() string {
+	n, first := 0, migration.Wait{}
+	for _, b := range w.Boxes {
+		if b.Wait.Why != "" {
+			if n++; n == 1 || b.Wait.Until.Before(first.Until) {
+				first = b.Wait
+			}
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d waiting, the first until %s: %s", n, when(first.Until), clean(first.Why))
 }
 
 func (w wave) progress() (planned, settled int) {

@@ -179,7 +179,7 @@ func (d *delivery) finish(ctx context.Context) error {
 		if b.Shard == b.Plan().Shards {
 			return b.To(migration.Verifying, d.Clock.Now())
 		}
-		b.Changed = d.Clock.Now()
+		b.Changed, b.Wait = d.Clock.Now(), migration.Wait{Until: b.Window.Since.Add(window), Why: "Graph takes 150 MB from an app for one mailbox in five minutes"}
 		return nil
 	})
 	if errors.Is(err, errLost) {

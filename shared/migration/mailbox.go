@@ -108,6 +108,13 @@ type Mailbox struct {
 	Changed   time.Time `json:"changed,omitzero"`
 	Finished  time.Time `json:"finished,omitzero"`
 	Problem   string    `json:"problem,omitempty"` // the last one, in words a person can act on
+	Wait      Wait      `json:"wait,omitzero"`     // the last one; over when its time is past
+}
+
+// Wait says until when a mailbox's next message is held back, and why.
+type Wait struct {
+	Until time.Time `json:"until,omitzero"`
+	Why   string    `json:"why,omitempty"` // names the limit or the failure; never an address
 }
 
 // Plan returns the plan under way, the zero Plan before the first.
@@ -137,7 +144,7 @@ func (m *Mailbox) To(s State, now time.Time) error {
 	if s == Paused {
 		m.Was = m.State
 	}
-	m.State, m.Changed = s, now
+	m.State, m.Changed, m.Wait = s, now, Wait{}
 	if s.Over() {
 		m.Finished = now
 	}

@@ -1,9 +1,10 @@
-// Package operator does what a person asks for: retry, pause, resume and cancel, for a wave or one mailbox.
+// Package operator does what a person asks for: retry, pause, resume, cancel and delta, for a wave or one mailbox.
 //
 //	pause    the mailbox's messages are dropped as they come; what is being copied this moment ends in order
 //	resume   the next pass is planned: it finds what is on the target already
 //	retry    the same for a failed mailbox
 //	cancel   the mailbox ends where it is; what was copied stays on the target
+//	delta    a pass is planned for a mailbox that is synced, instead of tomorrow's
 package operator
 
 import (
@@ -30,10 +31,12 @@ const (
 	Pause  Action = "pause"
 	Resume Action = "resume"
 	Cancel Action = "cancel"
+	Delta  Action = "delta"
 )
 
 // from lists the states in which an action does something.
 var from = map[Action][]migration.State{
+	Delta:  {migration.Synced},
 	Retry:  {migration.Failed},
 	Resume: {migration.Paused},
 	Pause: {migration.Submitted, migration.Planning, migration.Copying, migration.Verifying, migration.Synced,
@@ -120,10 +123,10 @@ func (o *Operator) actOnAll(ctx context.Context, a Action, w migration.WaveID) (
 // together acts on some mailboxes at once, and then sends their messages in order.
 func (o *Operator) together(ctx context.Context, a Action, boxes []migration.Mailbox, t *tally) error {
 	boxes = slices.DeleteFunc(boxes, func(b migration.Mailbox) bool { return !slices.Contains(from[a], b.State) })
-	letters, errs := make([]*bus.Letter, len(boxes)), make([]error, len(boxes))
+	states, letters, errs := make([]migration.State, len(boxes)), make([]*bus.Letter, len(boxes)), make([]error, len(boxes))
 	var wg sync.WaitGroup
 	for i, box := range boxes {
-		wg.Go(func() { letters[i], errs[i] = o.act(ctx, a, box) })
+		wg.Go(func() { states[i], letters[i], errs[i] = o.act(ctx, a, box) })
 	}
 	wg.Wait()
 	var send []bus.Letter
@@ -140,7 +143,7 @@ func (o *Operator) together(ctx context.Context, a Action, boxes []migration.Mai
 		if letters[i] != nil {
 			send = append(send, *letters[i])
 		}
-		o.Log.Info("operator acted", "action", a, "wave", box.Wave, "mailbox", box.ID, "state", box.State)
+		o.Log.Info("operator acted", "action", a, "wave", box.Wave, "mailbox", box.ID, "state", states[i])
 		t.changed = append(t.changed, box.ID)
 	}
 	if len(send) > 0 {
@@ -149,40 +152,50 @@ func (o *Operator) together(ctx context.Context, a Action, boxes []migration.Mai
 	return errors.Join(failed...)
 }
 
-// act changes a mailbox's state, and returns the message that its next step needs, if it needs one.
-func (o *Operator) act(ctx context.Context, a Action, box migration.Mailbox) (*bus.Letter, error) {
+// act changes a mailbox's state. It returns the new one, and the message that the mailbox's next step needs, if it needs
+// one.
+func (o *Operator) act(ctx context.Context, a Action, box migration.Mailbox) (migration.State, *bus.Letter, error) {
+	var err error
 	switch a {
+	case Delta: // its planner changes the state
+		return box.State, next(box), nil
 	case Pause:
-		return nil, o.move(ctx, a, box, migration.Paused)
+		box, err = o.move(ctx, a, box, migration.Paused)
+		return box.State, nil, err
 	case Cancel:
-		if err := o.move(ctx, a, box, migration.Cancelled); err != nil {
-			return nil, err
+		if box, err = o.move(ctx, a, box, migration.Cancelled); err == nil {
+			err = o.Ledger.Release(ctx, box)
 		}
-		return nil, o.Ledger.Release(ctx, box)
+		return box.State, nil, err
 	}
 	return o.goOn(ctx, a, box)
 }
 
-func (o *Operator) move(ctx context.Context, a Action, box migration.Mailbox, to migration.State) error {
-	_, err := o.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {
+// next is the message that begins a mailbox's next pass.
+func next(box migration.Mailbox) *bus.Letter {
+	return &bus.Letter{Queue: migration.PlanQueue,
+		Message: migration.Message{Wave: box.Wave, Mailbox: box.ID, Pass: box.Pass + 1, Epoch: box.Epoch}}
+}
+
+func (o *Operator) move(ctx context.Context, a Action, box migration.Mailbox, to migration.State) (migration.Mailbox, error) {
+	return o.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {
 		if !slices.Contains(from[a], b.State) {
 			return nil
 		}
 		return b.To(to, o.Clock.Now())
 	})
-	return err
 }
 
 // goOn plans a new pass. A mailbox that had not begun begins; one that was ready for its cutover is so again.
-func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) (*bus.Letter, error) {
+func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) (migration.State, *bus.Letter, error) {
 	if err := o.Ledger.Claim(ctx, box); err != nil {
-		return nil, err
+		return box.State, nil, err
 	}
-	next, err := o.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {
+	box, err := o.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {
 		if !slices.Contains(from[a], b.State) {
 			return nil
 		}
-		b.Problem, b.Tries, b.Stalls = "", 0, 0
+		b.Problem, b.Tries, b.Stalls, b.Wait = "", 0, 0, migration.Wait{}
 		to := migration.Planning
 		if b.Was == migration.Submitted || b.Was == migration.Synced || b.Was == migration.Cutover {
 			to = b.Was
@@ -190,16 +203,15 @@ func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) (*
 		b.Was = ""
 		return b.Reopen(to, o.Clock.Now())
 	})
-	if err != nil || next.State == migration.Synced {
-		return nil, err
+	if err != nil || box.State == migration.Synced {
+		return box.State, nil, err
 	}
 	wave, err := o.Ledger.Wave(ctx, box.Wave)
 	if err != nil {
-		return nil, fmt.Errorf("read wave from the ledger: %w", err)
+		return box.State, nil, fmt.Errorf("read wave from the ledger: %w", err)
 	}
-	if next.State == migration.Submitted && !wave.Started {
-		return nil, nil // it begins with its wave
+	if box.State == migration.Submitted && !wave.Started {
+		return box.State, nil, nil // it begins with its wave
 	}
-	return &bus.Letter{Queue: migration.PlanQueue,
-		Message: migration.Message{Wave: next.Wave, Mailbox: next.ID, Pass: next.Pass + 1, Epoch: next.Epoch}}, nil
+	return box.State, next(box), nil
 }

@@ -26,6 +26,14 @@ func Snoozed(err error) (time.Time, bool) {
 	return s.until, ok
 }
 
+// Why is what err says without the time at which it asks to come back.
+func Why(err error) string {
+	if s, ok := errors.AsType[snooze](err); ok {
+		return s.why
+	}
+	return err.Error()
+}
+
 type cancel struct{ err error }
 
 func (c cancel) Error() string { return c.err.Error() }

@@ -25,14 +25,19 @@ func (p *Pipeline) delivered(ctx context.Context, d *telemetry.Delivery, m migra
 		reason = cause.Error()
 	}
 	o := outcomeOf(m, cause, broken)
+	p.line(ctx, d, m, o, reason)
+	if o != telemetry.Snoozed && o != telemetry.Retried && (d.Queue == migration.VerifyQueue || o != telemetry.Done) {
+		p.ended(ctx, d, m.Wave, m.Mailbox)
+	}
+}
+
+// line ends a delivery with its one line.
+func (p *Pipeline) line(ctx context.Context, d *telemetry.Delivery, m migration.Message, o telemetry.Outcome, reason string) {
 	s := d.End(ctx, o, reason)
 	p.Log.Info("delivered", "queue", d.Queue, "wave", m.Wave, "mailbox", m.Mailbox, "pass", m.Pass, "shard", m.Shard,
 		"turn", m.Turn, "failures", m.Failures, "outcome", o, "seconds", s.Seconds, "waitedSeconds", s.Waited, "items", s.Items,
 		"bytes", s.Bytes, "sourceRequests", s.Source, "targetRequests", s.Target, "throttledSeconds", s.Throttled,
 		"reason", reason, "trace", s.Trace)
-	if o != telemetry.Snoozed && o != telemetry.Retried && (d.Queue == migration.VerifyQueue || o != telemetry.Done) {
-		p.ended(ctx, d, m.Wave, m.Mailbox)
-	}
 }
 
 func outcomeOf(m migration.Message, cause error, broken bool) telemetry.Outcome {
@@ -73,7 +78,7 @@ func (p *Pipeline) Park(ctx context.Context, l parker.Letter) error {
 	if err != nil {
 		o = telemetry.Broken
 	}
-	d.End(ctx, o, l.Reason)
+	p.line(ctx, d, m, o, l.Reason)
 	p.ended(ctx, d, m.Wave, m.Mailbox)
 	return err
 }

@@ -116,6 +116,7 @@ func (p *Pipeline) follow(ctx context.Context, q migration.Queue, m migration.Me
 		if err := p.Bus.Send(ctx, bus.Letter{Queue: q, Message: m.Again(), At: at}); err != nil {
 			return fmt.Errorf("send message again: %w", err)
 		}
+		p.waits(ctx, m, migration.Wait{Until: at, Why: outcome.Why(err)})
 		return nil
 	}
 	if outcome.Cancelled(err) || err != nil && m.Failures+1 >= maxFailures {
@@ -142,7 +143,27 @@ func (p *Pipeline) later(ctx context.Context, q migration.Queue, m migration.Mes
 	if err := p.Bus.Send(ctx, bus.Letter{Queue: q, Message: m.Failed(), At: p.Clock.Now().Add(wait)}); err != nil {
 		return errors.Join(cause, fmt.Errorf("send message again: %w", err))
 	}
+	p.waits(ctx, m, migration.Wait{Until: p.Clock.Now().Add(wait), Why: fmt.Sprintf("failed %d times: %s", m.Failures+1, cause)})
 	return nil
+}
+
+// worthTelling is how long a wait must be for people to be told of it.
+const worthTelling = 5 * time.Second
+
+// waits tells people why nothing happens for a while. Nothing depends on it.
+func (p *Pipeline) waits(ctx context.Context, m migration.Message, w migration.Wait) {
+	if w.Until.Sub(p.Clock.Now()) < worthTelling {
+		return
+	}
+	_, err := p.Ledger.ChangeMailbox(ctx, m.Wave, m.Mailbox, func(b *migration.Mailbox) error {
+		if b.Concerns(m) {
+			b.Wait = w
+		}
+		return nil
+	})
+	if err != nil {
+		p.Log.Debug("wait not told", "wave", m.Wave, "mailbox", m.Mailbox, "reason", err.Error())
+	}
 }
 
 func (p *Pipeline) stage(ctx context.Context, q migration.Queue, m migration.Message) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mailferry/mailferry/shared/ledger"
@@ -79,11 +80,23 @@ func (p *Planner) pairs(ctx context.Context, source mailbox.Source, target mailb
 		return nil, fmt.Errorf("list target folders: %w", err)
 	}
 	pairs := mailbox.Pairs(from, to)
-	at := map[mailbox.FolderID]mailbox.FolderID{}
+	at, refused := map[mailbox.FolderID]mailbox.FolderID{}, map[mailbox.FolderID]bool{}
 	for i := range pairs {
 		pair := &pairs[i]
+		if refused[pair.Source.Parent] {
+			refused[pair.Source.ID] = true
+			continue
+		}
 		if pair.Target.ID == "" {
-			if pair.Target, err = p.makeFolder(ctx, target, at[pair.Source.Parent], pair); err != nil {
+			pair.Target, err = p.makeFolder(ctx, target, at[pair.Source.Parent], pair)
+			if errors.Is(err, mailbox.ErrFolderName) {
+				refused[pair.Source.ID] = true
+				if err := p.refused(ctx, box, pair); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			if err != nil {
 				return nil, fmt.Errorf("make target folder: %w", err)
 			}
 			if pair.Target.Name != pair.Source.Name {
@@ -94,7 +107,21 @@ func (p *Planner) pairs(ctx context.Context, source mailbox.Source, target mailb
 		}
 		at[pair.Source.ID] = pair.Target.ID
 	}
-	return pairs, nil
+	return slices.DeleteFunc(pairs, func(x mailbox.Pair) bool { return refused[x.Source.ID] }), nil
+}
+
+// refused tells people that the target takes a folder under none of its names. The rest of the mailbox is copied;
+// verification finds what is missing.
+func (p *Planner) refused(ctx context.Context, box migration.Mailbox, pair *mailbox.Pair) error {
+	err := p.Ledger.Report(ctx, box.Wave, ledger.Problem{
+		Mailbox: box.ID, Pass: box.Pass, About: "refused-" + mailbox.Fingerprint(pair.Path...),
+		Reason: "folder refused", Detail: "the target takes it, and what is below it, under no name; rename it at the source, then retry the mailbox",
+		Folder: strings.Join(pair.Path, " / "), Seen: p.Clock.Now(),
+	})
+	if err != nil {
+		return fmt.Errorf("report refused folder: %w", err)
+	}
+	return nil
 }
 
 // makeFolder makes a source folder's partner: under its own name, or when that belongs to a folder of another kind or

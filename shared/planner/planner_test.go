@@ -628,3 +628,51 @@ func TestAnEarlierPlansWorkersAreWaitedFor(t *testing.T) {
 		})
 	}
 }
+
+// A folder that the target takes under no name costs what is in it and below it, and nothing else.
+func TestAFolderThatIsRefusedUnderEveryName(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.Tell(t)
+	mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
+	root, _ := s.Source.Known("msgfolderroot")
+	bad, err := s.Source.CreateFolder(root.ID, "Bad", "IPF.Note")
+	if err != nil {
+		t.Fatal(err)
+	}
+	below, err := s.Source.CreateFolder(bad.ID, "Below", "IPF.Note")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, id := range []uint64{bad.ID, below.ID} {
+		if _, err := s.Source.Add(id, mailboxtest.Letter(t, 10+n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.OnTarget.Create = func(f mailbox.Folder) error {
+		if strings.Contains(f.Name, "Below") {
+			t.Errorf("a folder is made below one that is refused: %+v", f)
+		}
+		return mailbox.ErrFolderName
+	}
+	s.Begin()
+	s.Finish()
+	b := s.Box()
+	if b.State != migration.Failed || b.Counts.Match != 3 || b.Counts.Missing != 2 || len(s.Arrived("inbox")) != 3 {
+		t.Errorf("mailbox %+v", b)
+	}
+	named := false
+	for _, p := range s.Problems() {
+		named = named || p.Reason == "folder refused" && p.Folder == "Bad"
+	}
+	if !named {
+		t.Errorf("the report does not name the folder: %+v", s.Problems())
+	}
+	s.OnTarget.Create = nil
+	if _, err := s.Operator.Act(t.Context(), operator.Retry, s.Wave, ""); err != nil {
+		t.Fatal(err)
+	}
+	s.Finish()
+	if b := s.Box(); b.State != migration.Done || b.Counts.Match != 5 {
+		t.Errorf("after the retry %+v", b)
+	}
+}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/jonboulle/clockwork"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mailferry/mailferry/shared/bus"
 	"github.com/mailferry/mailferry/shared/ledger"
@@ -155,27 +156,31 @@ func spread(w migration.Wave, n int) time.Time {
 	return w.Start.Add(time.Duration(w.Spread) * time.Second * time.Duration(n) / time.Duration(w.Mailboxes))
 }
 
+// cutover moves the synced mailboxes of a wave to cutover and sends for their last pass.
 func (s *Starter) cutover(ctx context.Context, w migration.Wave) error {
-	left := 0
+	var boxes []migration.Mailbox
 	for box, err := range s.Ledger.WaveMailboxes(ctx, w.ID) {
 		if err != nil {
 			return err
 		}
-		if box.State == migration.Synced {
-			if box, err = s.toCutover(ctx, box); err != nil {
-				return err
-			}
-		}
+		boxes = append(boxes, box)
+	}
+	if err := s.toCutover(ctx, boxes); err != nil {
+		return err
+	}
+	left := 0
+	var letters []bus.Letter
+	for _, box := range boxes {
 		switch {
 		case box.State == migration.Cutover:
-			err := s.Bus.Send(ctx, bus.Letter{Queue: migration.PlanQueue,
+			letters = append(letters, bus.Letter{Queue: migration.PlanQueue,
 				Message: migration.Message{Wave: w.ID, Mailbox: box.ID, Pass: box.Pass + 1, Epoch: box.Epoch}})
-			if err != nil {
-				return err
-			}
 		case !box.State.Over() && box.Kind != migration.CutoverPass:
 			left++
 		}
+	}
+	if err := s.Bus.Send(ctx, letters...); err != nil {
+		return err
 	}
 	if left > 0 {
 		return nil // the next tick moves those that are synced by then
@@ -184,11 +189,26 @@ func (s *Starter) cutover(ctx context.Context, w migration.Wave) error {
 	return err
 }
 
-func (s *Starter) toCutover(ctx context.Context, box migration.Mailbox) (migration.Mailbox, error) {
-	return s.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {
-		if b.State != migration.Synced {
-			return nil
+// atOnce is how many mailboxes are moved at once: one after the other, those of an evening would take minutes.
+const atOnce = 64
+
+// toCutover moves those of the mailboxes that are synced.
+func (s *Starter) toCutover(ctx context.Context, boxes []migration.Mailbox) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(atOnce)
+	for i := range boxes {
+		if boxes[i].State != migration.Synced {
+			continue
 		}
-		return b.To(migration.Cutover, s.Clock.Now())
-	})
+		g.Go(func() (err error) {
+			boxes[i], err = s.Ledger.ChangeMailbox(ctx, boxes[i].Wave, boxes[i].ID, func(b *migration.Mailbox) error {
+				if b.State != migration.Synced {
+					return nil
+				}
+				return b.To(migration.Cutover, s.Clock.Now())
+			})
+			return err
+		})
+	}
+	return g.Wait()
 }
