@@ -36,6 +36,8 @@ func (v *view) shows(f *field) bool {
 		return v.msg != nil
 	case f.heavy && v.msg == nil:
 		return false
+	case f.indexed != "" && v.sh.hasIndexed(f.indexed):
+		return true
 	}
 	return v.sh.shows(f.uri, f.in, v.list)
 }
@@ -49,6 +51,9 @@ func (s *Server) wants(sh *shape, get bool) bool {
 		if f := s.byURI[uri]; f != nil && f.heavy {
 			return true
 		}
+	}
+	if sh.hasIndexed(headerIndex) {
+		return true
 	}
 	for _, x := range sh.extra {
 		if get && (x.name != nil || x.tag == fts.TagBody || x.tag == fts.TagHTML || x.tag == fts.TagRTF || x.tag == fts.TagTransportHeaders) {

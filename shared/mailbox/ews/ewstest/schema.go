@@ -82,6 +82,11 @@ FieldURIOrConstant : FieldURI|IndexedFieldURI|ExtendedFieldURI|Constant
 Constant @Value! :
 Bitmask @Value! :
 Folders : Folder|CalendarFolder|ContactsFolder|SearchFolder|TasksFolder+
+FolderChanges : FolderChange+
+FolderChange : FolderId|DistinguishedFolderId Updates
+Updates/UpdateFolder : AppendToFolderField|SetFolderField|DeleteFolderField+
+SetFolderField : FieldURI|IndexedFieldURI|ExtendedFieldURI Folder|CalendarFolder|ContactsFolder|SearchFolder|TasksFolder
+DeleteFolderField : FieldURI|IndexedFieldURI|ExtendedFieldURI
 ItemChanges : ItemChange+
 ItemChange : ItemId|OccurrenceItemId|RecurringMasterItemId Updates CalendarActivityData?
 Updates : AppendToItemField|SetItemField|DeleteItemField+
@@ -205,6 +210,10 @@ func (s schema) names(e *element) *violation {
 		}
 	case "FieldURI":
 		if !knownField(e.attr("FieldURI")) {
+			return badValue(e, "The 'FieldURI' attribute", e.attr("FieldURI"))
+		}
+	case "IndexedFieldURI":
+		if !slices.Contains(strings.Fields(indexedFields), e.attr("FieldURI")) {
 			return badValue(e, "The 'FieldURI' attribute", e.attr("FieldURI"))
 		}
 	case "MaxChangesReturned":
