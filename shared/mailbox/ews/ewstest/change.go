@@ -90,6 +90,10 @@ func (c *call) deleted(e *element) *problem {
 	if p != nil {
 		return p
 	}
+	return c.discard(r)
+}
+
+func (c *call) discard(r ref) *problem {
 	into := map[string]string{"SoftDelete": "recoverableitemsdeletions", "MoveToDeletedItems": "deleteditems"}[c.op.attr("DeleteType")]
 	var err error
 	if f, none := r.m.Known(into); into == "" || none != nil {

@@ -241,13 +241,16 @@ func (c *call) createFolder() *fault {
 				c.refuse(p, c.emptyFolders)
 				continue
 			}
-			c.success(func() {
-				c.w.open("m:Folders")
-				c.w.writeFolder(r, &shape{base: "IdOnly"})
-				c.w.close("m:Folders")
-			})
+			c.success(func() { c.folderID(r) })
 		}
 	})
+}
+
+// folderID writes Folders with one folder's id.
+func (c *call) folderID(r ref) {
+	c.w.open("m:Folders")
+	c.w.writeFolder(r, &shape{base: "IdOnly"})
+	c.w.close("m:Folders")
 }
 
 func (e *element) kids0() *element {
@@ -274,30 +277,4 @@ func (c *call) makeFolder(e *element, parent ref, bad *problem) (ref, *problem) 
 		return ref{}, storeProblem(err)
 	}
 	return ref{m: parent.m, folder: f}, nil
-}
-
-func (c *call) deleteFolder() *fault {
-	return c.respond(func() {
-		for _, e := range c.op.child("FolderIds").kids {
-			r, p := c.folder(e)
-			if p == nil && r.folder.Known != "" {
-				p = newProblem("ErrorDeleteDistinguishedFolder")
-			}
-			if p == nil {
-				p = c.dropFolder(r)
-			}
-			if p != nil {
-				c.refuse(p, nil)
-				continue
-			}
-			c.success(nil)
-		}
-	})
-}
-
-func (c *call) dropFolder(r ref) *problem {
-	if err := r.m.DeleteFolder(r.folder.ID); err != nil {
-		return storeProblem(err)
-	}
-	return nil
 }

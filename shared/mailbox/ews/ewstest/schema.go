@@ -16,6 +16,10 @@ GetFolder : FolderShape FolderIds
 FindFolder @Traversal!=Shallow|Deep|SoftDeleted : FolderShape IndexedPageFolderView|FractionalPageFolderView? Restriction? ParentFolderIds
 CreateFolder : ParentFolderId Folders
 DeleteFolder @DeleteType!=HardDelete|SoftDelete|MoveToDeletedItems : FolderIds
+EmptyFolder @DeleteType!=HardDelete|SoftDelete|MoveToDeletedItems @DeleteSubFolders!=true|false|1|0 : FolderIds
+UpdateFolder : FolderChanges
+MoveFolder : ToFolderId FolderIds
+CopyFolder : ToFolderId FolderIds
 FindItem @Traversal!=Shallow|SoftDeleted|Associated : ItemShape IndexedPageItemView|FractionalPageItemView|SeekToConditionPageItemView|CalendarView|ContactsView? GroupBy|DistinguishedGroupBy? Restriction? SortOrder? ParentFolderIds QueryString?
 GetItem : ItemShape ItemIds
 GetAttachment : AttachmentShape? AttachmentIds
@@ -100,6 +104,11 @@ const distinguishedNames = "calendar contacts deleteditems drafts inbox journal 
 	"archiverecoverableitemsroot archiverecoverableitemsdeletions archiverecoverableitemsversions " +
 	"archiverecoverableitemspurges syncissues conflicts localfailures serverfailures recipientcache quickcontacts " +
 	"conversationhistory adminauditlogs todosearch mycontacts directory imcontactlist peopleconnect favorites"
+
+// indexedFields are the values of DictionaryURIType.
+const indexedFields = "item:InternetMessageHeader contacts:ImAddress contacts:PhysicalAddress:Street contacts:PhysicalAddress:City " +
+	"contacts:PhysicalAddress:State contacts:PhysicalAddress:CountryOrRegion contacts:PhysicalAddress:PostalCode contacts:PhoneNumber " +
+	"contacts:EmailAddress distributionlist:Members:Member"
 
 // rule is one line of the grammar.
 type rule struct {

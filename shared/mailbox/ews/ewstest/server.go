@@ -125,6 +125,7 @@ func orElse(n, other int) int {
 func operations() map[string]operation {
 	return map[string]operation{
 		"GetFolder": (*call).getFolder, "FindFolder": (*call).findFolder, "CreateFolder": (*call).createFolder, "DeleteFolder": (*call).deleteFolder,
+		"UpdateFolder": (*call).updateFolder, "MoveFolder": (*call).moveFolder, "CopyFolder": (*call).moveFolder, "EmptyFolder": (*call).emptyFolder,
 		"SyncFolderHierarchy": (*call).syncHierarchy, "SyncFolderItems": (*call).syncItems, "FindItem": (*call).findItem, "GetItem": (*call).getItem,
 		"GetAttachment": (*call).getAttachment, "ExportItems": (*call).exportItems, "UploadItems": (*call).uploadItems,
 		"MoveItem": (*call).moveItem, "CopyItem": (*call).moveItem, "DeleteItem": (*call).deleteItem, "UpdateItem": (*call).updateItem,

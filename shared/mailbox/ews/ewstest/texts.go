@@ -73,6 +73,12 @@ func textOf(code string) string {
 		return "The operation is invalid for this folder or item."
 	case "ErrorIrresolvableConflict":
 		return "The send or update operation could not be performed because the change key passed in the request does not match the current change key for the item."
+	case "ErrorCannotEmptyFolder":
+		return "The folder cannot be emptied."
+	case "ErrorMoveCopyFailed":
+		return "The move or copy operation failed."
+	case "ErrorMoveDistinguishedFolder":
+		return "Distinguished folders cannot be moved."
 	case "ErrorItemCorrupt":
 		return "The item is corrupt."
 	case "ErrorItemNotFound":
