@@ -112,6 +112,10 @@ func contactFields() []field {
 		text("contacts:JobTitle", shown),
 		text("contacts:Manager", inAll),
 		text("contacts:OfficeLocation", inAll),
+		{uri: "contacts:PostalAddressIndex", in: inAll, of: isContact, value: func(v *view) any {
+			n, _ := v.named(fts.Address(lidPostalAddress)).(int32)
+			return pick(n, "None", "Home", "Business", "Other")
+		}},
 		text("contacts:Profession", inAll),
 		text("contacts:SpouseName", inAll),
 		text("contacts:Surname", inAll),
@@ -119,7 +123,10 @@ func contactFields() []field {
 	}
 }
 
-const tagWedding uint16 = 0x3A41 // PidTagWeddingAnniversary
+const (
+	tagWedding       uint16 = 0x3A41 // PidTagWeddingAnniversary
+	lidPostalAddress uint32 = 0x8022 // PidLidPostalAddressId: which one is the mailing address
+)
 
 func completeName(v *view, w *writer) {
 	w.open("t:CompleteName")

@@ -2,6 +2,7 @@ package ewstest
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mailferry/mailferry/shared/mailbox/fts"
@@ -22,8 +23,8 @@ func messageFields() []field {
 		{uri: "message:ToRecipients", in: opened, of: isMessage, heavy: true, write: people("t:ToRecipients", 1)},
 		{uri: "message:CcRecipients", in: opened, of: isMessage, heavy: true, write: people("t:CcRecipients", 2)},
 		{uri: "message:BccRecipients", in: opened, of: isMessage, heavy: true, write: people("t:BccRecipients", 3)},
-		{uri: "message:IsReadReceiptRequested", in: opened, of: isMessage, value: boolTag(0x0029)},
-		{uri: "message:IsDeliveryReceiptRequested", in: opened, of: isMessage, value: boolTag(0x0023)},
+		{uri: "message:IsReadReceiptRequested", in: opened, of: isMessage, value: boolTag(tagReadReceipt)},
+		{uri: "message:IsDeliveryReceiptRequested", in: opened, of: isMessage, value: boolTag(tagDeliveryReceipt)},
 		{uri: "message:ConversationIndex", in: inAll, of: isMessage, value: func(v *view) any { return v.it.Properties.Value(fts.TagConversationIndex) }},
 		{uri: "message:ConversationTopic", in: inAll, of: isMessage, value: func(v *view) any { return v.topic() }},
 		{uri: "message:From", in: shown, of: isMessage, value: textOfTag(fts.TagSentRepresentingName), write: onePerson("t:From", fts.TagSentRepresentingName, fts.TagSentRepresentingEmail, fts.TagSentRepresentingType)},
@@ -31,9 +32,25 @@ func messageFields() []field {
 		{uri: "message:IsRead", in: shown, of: isMessage, value: func(v *view) any { return v.read() }},
 		{uri: "message:IsResponseRequested", in: inAll, of: isMessage, value: boolTag(fts.TagReplyRequested)},
 		{uri: "message:References", in: opened, of: isMessage, value: textOfTag(fts.TagReferences)},
+		{uri: "message:ReplyTo", in: opened, of: isMessage, write: replyTo},
 		{uri: "message:ReceivedBy", in: inAll, of: isMessage, write: onePerson("t:ReceivedBy", 0x0040, 0x0076, 0x0075)},
 		{uri: "message:ReceivedRepresenting", in: inAll, of: isMessage, write: onePerson("t:ReceivedRepresenting", 0x0044, 0x0078, 0x0077)},
 	}
+}
+
+// replyTo writes the people that PidTagReplyRecipientNames names; their addresses are known when the names are addresses.
+func replyTo(v *view, w *writer) {
+	names := strings.FieldsFunc(v.text(fts.TagReplyRecipientNames), func(r rune) bool { return r == ';' })
+	w.list("t:ReplyTo", func(begin func()) {
+		for _, n := range names {
+			p := person{name: strings.TrimSpace(n)}
+			if strings.Contains(n, "@") {
+				p.address = p.name
+			}
+			begin()
+			w.mailbox(p)
+		}
+	})
 }
 
 func boolTag(id uint16) func(*view) any {

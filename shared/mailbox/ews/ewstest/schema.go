@@ -23,6 +23,10 @@ CopyFolder : ToFolderId FolderIds
 FindItem @Traversal!=Shallow|SoftDeleted|Associated : ItemShape IndexedPageItemView|FractionalPageItemView|SeekToConditionPageItemView|CalendarView|ContactsView? GroupBy|DistinguishedGroupBy? Restriction? SortOrder? ParentFolderIds QueryString?
 GetItem : ItemShape ItemIds
 GetAttachment : AttachmentShape? AttachmentIds
+CreateAttachment : ParentItemId Attachments
+DeleteAttachment : AttachmentIds
+ParentItemId @Id! @ChangeKey :
+Attachments/CreateAttachment : FileAttachment|ItemAttachment|ReferenceAttachment+
 SyncFolderHierarchy : FolderShape SyncFolderId? SyncState?
 SyncFolderItems : ItemShape SyncFolderId SyncState? Ignore? MaxChangesReturned SyncScope?
 ExportItems : ItemIds

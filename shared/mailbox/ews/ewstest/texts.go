@@ -79,6 +79,18 @@ func textOf(code string) string {
 		return "The move or copy operation failed."
 	case "ErrorMoveDistinguishedFolder":
 		return "Distinguished folders cannot be moved."
+	case "ErrorIncorrectUpdatePropertyCount":
+		return "An object within a change description must contain one and only one property to modify."
+	case "ErrorInvalidPropertyAppend":
+		return "Append action is invalid for property."
+	case "ErrorInvalidPropertyDelete":
+		return "Delete action is invalid for property."
+	case "ErrorUpdatePropertyMismatch":
+		return "The property path does not match the property that is to be updated."
+	case "ErrorSendMeetingInvitationsRequired":
+		return "SendMeetingInvitations attribute is required for calendar items."
+	case "ErrorUnsupportedMimeConversion":
+		return "MIME conversion is not supported for this item type."
 	case "ErrorItemCorrupt":
 		return "The item is corrupt."
 	case "ErrorItemNotFound":
