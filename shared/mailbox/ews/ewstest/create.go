@@ -22,9 +22,28 @@ func (c *call) createItem() *fault {
 				c.refuse(p, c.emptyItems)
 				continue
 			}
-			c.success(func() { c.idOnly(r, false) })
+			c.success(func() { c.newID(r, e) })
 		}
 	})
+}
+
+// newID writes Items with a new item's id and those of the attachments that it came with.
+func (c *call) newID(r ref, e *element) {
+	name, given := "t:"+e.name.Local, e.child("Attachments").children()
+	first := r.item.Attachments - len(given) // after those of its MIME
+	c.w.open("m:Items")
+	c.w.open(name)
+	c.w.empty("t:ItemId", "Id", ItemID(r.m, r.item), "ChangeKey", ChangeKey(r.m, r.item))
+	c.w.list("t:Attachments", func(begin func()) {
+		for i, a := range given {
+			begin()
+			c.w.open("t:" + a.name.Local)
+			c.w.empty("t:AttachmentId", "Id", attachmentID(r.m, r.item, first+i+1))
+			c.w.close("t:" + a.name.Local)
+		}
+	})
+	c.w.close(name)
+	c.w.close("m:Items")
 }
 
 // newKind is what CreateItem needs to know of a kind of item.

@@ -31,8 +31,14 @@ func TestANewMessageKeepsWhatItIsGiven(t *testing.T) {
 		<t:CcRecipients><t:Mailbox><t:EmailAddress>c@x.test</t:EmailAddress></t:Mailbox></t:CcRecipients>
 		<t:From><t:Mailbox><t:Name>Ann</t:Name><t:EmailAddress>a@x.test</t:EmailAddress></t:Mailbox></t:From>
 		<t:ReplyTo><t:Mailbox><t:EmailAddress>r@x.test</t:EmailAddress></t:Mailbox></t:ReplyTo></t:Message>`)
+	if ids := made.is("NoError").attrs("AttachmentId", "Id"); len(ids) != 1 {
+		t.Errorf("ids of the attachment: %v", ids)
+	} else {
+		w.ask(`<m:GetAttachment><m:AttachmentIds><t:AttachmentId Id="`+ids[0]+`"/></m:AttachmentIds></m:GetAttachment>`).is("NoError").eq("Name", "a.txt")
+	}
 	w.all(made).eq("Sensitivity", "Private").eq("Body", "<p>hi</p>").eq("String", "Red").eq("Importance", "High").
 		eq("IsDraft", "true").eq("EmailAddress", "c@x.test,a@x.test,r@x.test").eq("HasAttachments", "true").eq("ContentType", "text/plain")
+	w.make(saveOnly, `<t:Message><t:Body BodyType="HTML"><b>hi</b></t:Body></t:Message>`).is("ErrorSchemaValidation")
 	w.make(saveOnly, `<t:Message><t:Size>1</t:Size></t:Message>`).is("ErrorInvalidPropertySet")
 }
 
@@ -76,17 +82,17 @@ func TestWhatAnUpdateMayChange(t *testing.T) {
 	remove := func(uri string) string {
 		return `<t:DeleteItemField><t:FieldURI FieldURI="` + uri + `"/></t:DeleteItemField>`
 	}
-	w.all(change(set("item:MimeContent", "<t:MimeContent>U3ViamVjdDogbmV3DQoNCmhpDQo=</t:MimeContent>") + set("item:Importance", "<t:Importance>Low</t:Importance>"))).
+	w.all(change(set("item:MimeContent", "<t:MimeContent>U3ViamVjdDogbmV3DQoNCmhpDQo=</t:MimeContent>")+set("item:Importance", "<t:Importance>Low</t:Importance>"))).
 		eq("Subject", "new").eq("Importance", "Low").eq("HasAttachments", "false").eq("IsRead", "false")
-	w.all(change(remove("message:From") + remove("item:InReplyTo") + remove("message:ReplyTo") + set("item:Subject", "<t:Subject>s</t:Subject>"))).eq("Subject", "s").eq("From", "")
+	w.all(change(remove("message:From")+remove("item:InReplyTo")+remove("message:ReplyTo")+set("item:Subject", "<t:Subject>s</t:Subject>"))).eq("Subject", "s").eq("From", "")
 	change(remove("item:Size")).is("ErrorInvalidPropertyDelete")
 	change(set("item:Subject", "<t:Importance>Low</t:Importance>")).is("ErrorUpdatePropertyMismatch")
 	change(set("item:Subject", "<t:Subject>a</t:Subject><t:Importance>Low</t:Importance>")).is("ErrorIncorrectUpdatePropertyCount")
 	change(`<t:AppendToItemField><t:FieldURI FieldURI="item:Subject"/><t:Message><t:Subject>a</t:Subject></t:Message></t:AppendToItemField>`).is("ErrorInvalidPropertyAppend")
 
 	entry := `<t:IndexedFieldURI FieldURI="contacts:PhoneNumber" FieldIndex="`
-	w.all(change(`<t:SetItemField>` + entry + `Pager"/><t:Contact><t:PhoneNumbers><t:Entry Key="Pager">9</t:Entry></t:PhoneNumbers></t:Contact></t:SetItemField>` +
-		`<t:DeleteItemField>` + entry + `HomePhone"/></t:DeleteItemField>`)).eq("Entry", "9")
+	w.all(change(`<t:SetItemField>`+entry+`Pager"/><t:Contact><t:PhoneNumbers><t:Entry Key="Pager">9</t:Entry></t:PhoneNumbers></t:Contact></t:SetItemField>`+
+		`<t:DeleteItemField>`+entry+`HomePhone"/></t:DeleteItemField>`)).eq("Entry", "9")
 }
 
 func TestAttachmentsComeAndGo(t *testing.T) {

@@ -60,8 +60,10 @@ func folderProperty(r ref, x *extended) any {
 		return pathname(r)
 	case 0x10F4: // PidTagAttributeHidden
 		return r.folder.Hidden
-	case fts.TagEntry:
+	case fts.TagEntry, fts.TagRecordKey:
 		return entryID(r.m, 1, r.folder.ID)
+	case fts.TagObjectType:
+		return int32(3) // a folder
 	case fts.TagSourceKey:
 		return appendCounter(nil, r.m, r.folder.ID)[:22]
 	}

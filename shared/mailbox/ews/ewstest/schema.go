@@ -9,7 +9,7 @@ import (
 
 // grammar is what Exchange validates a request against before it looks at it. A line is an element, its attributes
 // and after the colon its children in order: a|b is a choice, ? * + count, @a! is a required attribute and =x|y its
-// values. Elements without a line hold anything. Children of an operation are in the messages namespace, everything
+// values. Elements without a line hold anything that has no line either or is as its line says. Children of an operation are in the messages namespace, everything
 // below in the types namespace.
 const grammar = `
 GetFolder : FolderShape FolderIds
@@ -48,6 +48,12 @@ ItemShape : BaseShape IncludeMimeContent? BodyType? UniqueBodyType? NormalizedBo
 AttachmentShape : IncludeMimeContent? BodyType? FilterHtmlContent? AdditionalProperties?
 BaseShape =IdOnly|Default|AllProperties|PcxPeopleSearch
 BodyType =Best|HTML|Text
+Body @BodyType!=HTML|Text @IsTruncated :
+MimeContent @CharacterSet :
+Subject :
+DisplayName :
+Content :
+Data :
 SyncScope =NormalItems|NormalAndAssociatedItems
 AdditionalProperties : FieldURI|IndexedFieldURI|ExtendedFieldURI+
 IndexedPageFolderView @MaxEntriesReturned @Offset! @BasePoint!=Beginning|End :
@@ -186,9 +192,9 @@ func (s schema) check(op *element) *violation { return s.walk(op, nil, op.name.L
 func (s schema) walk(e, parent *element, op string) *violation {
 	r, ok := s[e.name.Local+"/"+op]
 	if !ok {
-		r, ok = s[e.name.Local]
+		r = s[e.name.Local]
 	}
-	if v := s.names(e); v != nil || !ok {
+	if v := s.names(e); v != nil {
 		return v
 	}
 	if v := r.attributes(e); v != nil {

@@ -88,6 +88,15 @@ func TestSchemaViolations(t *testing.T) {
 	w.ask(`<m:GetAttachment><m:AttachmentShape/><m:AttachmentIds><t:AttachmentId Id="x"/></m:AttachmentIds></m:GetAttachment>`).is("ErrorInvalidAttachmentId")
 }
 
+func TestWhatIsNotSimulatedSaysSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{})
+	a := w.ask(`<m:GetUserOofSettingsRequest/>`).is("ErrorInvalidOperation")
+	if a.status != 500 || a.texts("faultstring") != "The operation GetUserOofSettingsRequest is not simulated." {
+		t.Errorf("status %d, %s", a.status, a.text)
+	}
+}
+
 func TestNotAnEnvelope(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Options{})
