@@ -81,6 +81,12 @@ func (c *call) deleted(e *element) *problem {
 	if p != nil {
 		return p
 	}
+	switch kind := kindOf(r.item.Summary.Class).fields; {
+	case kind == isCalendar && c.op.attr("SendMeetingCancellations") == "":
+		return newProblem("ErrorSendMeetingCancellationsRequired")
+	case kind == isTask && c.op.attr("AffectedTaskOccurrences") == "":
+		return newProblem("ErrorAffectedTaskOccurrencesRequired")
+	}
 	return c.discard(r)
 }
 
@@ -122,6 +128,9 @@ func (c *call) updated(e *element) (ref, *problem) {
 	if p != nil {
 		return ref{}, p
 	}
+	if p := c.mayUpdate(r); p != nil {
+		return ref{}, p
+	}
 	if !r.current(id) && c.op.attr("ConflictResolution") != "AlwaysOverwrite" {
 		return ref{}, newProblem("ErrorIrresolvableConflict")
 	}
@@ -135,6 +144,20 @@ func (c *call) updated(e *element) (ref, *problem) {
 	}
 	it, err := r.m.Edit(r.item.ID, edits.apply)
 	return updatedRef(r, it, err)
+}
+
+// mayUpdate looks at what an update sends: nothing ever is from here.
+func (c *call) mayUpdate(r ref) *problem {
+	disposition := c.op.attr("MessageDisposition")
+	switch kind := kindOf(r.item.Summary.Class).fields; {
+	case kind&isMessage != 0 && disposition == "":
+		return newProblem("ErrorMessageDispositionRequired")
+	case kind&isMessage != 0 && disposition != "SaveOnly":
+		return newProblem("ErrorSendAsDenied")
+	case kind == isCalendar && c.op.attr("SendMeetingInvitationsOrCancellations") == "":
+		return newProblem("ErrorSendMeetingInvitationsOrCancellationsRequired")
+	}
+	return nil
 }
 
 func updatedRef(r ref, it exchangetest.Item, err error) (ref, *problem) {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mailferry/mailferry/shared/mailbox/exchangetest"
 	"github.com/mailferry/mailferry/shared/mailbox/fts/compose"
 )
 
@@ -93,6 +94,31 @@ func TestWhatAnUpdateMayChange(t *testing.T) {
 	entry := `<t:IndexedFieldURI FieldURI="contacts:PhoneNumber" FieldIndex="`
 	w.all(change(`<t:SetItemField>`+entry+`Pager"/><t:Contact><t:PhoneNumbers><t:Entry Key="Pager">9</t:Entry></t:PhoneNumbers></t:Contact></t:SetItemField>`+
 		`<t:DeleteItemField>`+entry+`HomePhone"/></t:DeleteItemField>`)).eq("Entry", "9")
+}
+
+func TestWhatIsToBeSentMustBeSaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{})
+	mail := w.mail("inbox", "x", 1)
+	event := w.add("calendar", compose.Event(compose.EventOptions{Subject: "e"}))
+	task := w.add("tasks", compose.Task(compose.TaskOptions{Subject: "t"}))
+	update := func(attrs string, it exchangetest.Item) answer {
+		return w.ask(`<m:UpdateItem ConflictResolution="AlwaysOverwrite"` + attrs + `><m:ItemChanges><t:ItemChange><t:ItemId Id="` + ItemID(w.m, it) +
+			`"/><t:Updates><t:SetItemField><t:FieldURI FieldURI="item:Subject"/><t:Item><t:Subject>s</t:Subject></t:Item></t:SetItemField></t:Updates></t:ItemChange></m:ItemChanges></m:UpdateItem>`)
+	}
+	update("", mail).is("ErrorMessageDispositionRequired")
+	update(` MessageDisposition="SendOnly"`, mail).is("ErrorSendAsDenied")
+	update(` MessageDisposition="SaveOnly"`, mail).is("NoError")
+	update("", event).is("ErrorSendMeetingInvitationsOrCancellationsRequired")
+	update(` SendMeetingInvitationsOrCancellations="SendToNone"`, event).is("NoError")
+	update("", task).is("NoError")
+	drop := func(attrs string, it exchangetest.Item) answer {
+		return w.ask(`<m:DeleteItem DeleteType="HardDelete"` + attrs + `>` + itemIDs(w.m, it) + `</m:DeleteItem>`)
+	}
+	drop("", event).is("ErrorSendMeetingCancellationsRequired")
+	drop(` SendMeetingCancellations="SendToNone"`, event).is("NoError")
+	drop("", task).is("ErrorAffectedTaskOccurrencesRequired")
+	drop(` AffectedTaskOccurrences="AllOccurrences"`, task).is("NoError")
 }
 
 func TestAttachmentsComeAndGo(t *testing.T) {

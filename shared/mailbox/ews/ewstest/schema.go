@@ -33,10 +33,10 @@ ExportItems : ItemIds
 UploadItems : Items
 MoveItem : ToFolderId ItemIds ReturnNewItemIds?
 CopyItem : ToFolderId ItemIds ReturnNewItemIds?
-DeleteItem @DeleteType!=HardDelete|SoftDelete|MoveToDeletedItems @SendMeetingCancellations @AffectedTaskOccurrences @SuppressReadReceipts : ItemIds
-UpdateItem @ConflictResolution!=NeverOverwrite|AutoResolve|AlwaysOverwrite @MessageDisposition @SendMeetingInvitationsOrCancellations @SuppressReadReceipts : SavedItemFolderId? ItemChanges
-CreateItem @MessageDisposition=SaveOnly|SendOnly|SendAndSaveCopy @SendMeetingInvitations : SavedItemFolderId? Items
-ResolveNames @ReturnFullContactData!=true|false|1|0 @SearchScope @ContactDataShape : ParentFolderIds? UnresolvedEntry
+DeleteItem @DeleteType!=HardDelete|SoftDelete|MoveToDeletedItems @SendMeetingCancellations=SendToNone|SendOnlyToAll|SendToAllAndSaveCopy @AffectedTaskOccurrences=AllOccurrences|SpecifiedOccurrenceOnly @SuppressReadReceipts : ItemIds
+UpdateItem @ConflictResolution!=NeverOverwrite|AutoResolve|AlwaysOverwrite @MessageDisposition=SaveOnly|SendOnly|SendAndSaveCopy @SendMeetingInvitationsOrCancellations=SendToNone|SendOnlyToAll|SendOnlyToChanged|SendToAllAndSaveCopy|SendToChangedAndSaveCopy @SuppressReadReceipts : SavedItemFolderId? ItemChanges
+CreateItem @MessageDisposition=SaveOnly|SendOnly|SendAndSaveCopy @SendMeetingInvitations=SendToNone|SendOnlyToAll|SendToAllAndSaveCopy : SavedItemFolderId? Items
+ResolveNames @ReturnFullContactData!=true|false|1|0 @SearchScope=ActiveDirectory|ActiveDirectoryContacts|Contacts|ContactsActiveDirectory @ContactDataShape=IdOnly|Default|AllProperties : ParentFolderIds? UnresolvedEntry
 GetServerTimeZones @ReturnFullTimeZoneData : Ids?
 GetUserConfiguration : UserConfigurationName UserConfigurationProperties
 GetDelegate @IncludePermissions!=true|false|1|0 : Mailbox UserIds?

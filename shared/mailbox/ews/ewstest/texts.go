@@ -109,6 +109,14 @@ func textOf(code string) string {
 		return "An argument is missing."
 	case "ErrorMessageDispositionRequired":
 		return "MessageDisposition must be specified for this item type."
+	case "ErrorAffectedTaskOccurrencesRequired":
+		return "AffectedTaskOccurrences attribute is required for Task items."
+	case "ErrorNameResolutionMultipleResults":
+		return "Multiple results were found."
+	case "ErrorSendMeetingCancellationsRequired":
+		return "SendMeetingCancellations attribute is required for Calendar items."
+	case "ErrorSendMeetingInvitationsOrCancellationsRequired":
+		return "SendMeetingInvitationsOrCancellations attribute is required for calendar items."
 	case "ErrorNameResolutionNoResults":
 		return "No results were found."
 	case "ErrorNonExistentMailbox":
