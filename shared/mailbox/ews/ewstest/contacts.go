@@ -94,6 +94,12 @@ func contactFields() []field {
 	}
 	return []field{
 		text("contacts:FileAs", shown),
+		{uri: "contacts:FileAsMapping", in: inAll, of: isContact, value: func(v *view) any {
+			if n, _ := v.named(fts.Address(fts.LidFileUnderID)).(int32); n == fileLastFirst {
+				return "LastCommaFirst"
+			}
+			return nil
+		}},
 		text("contacts:DisplayName", shown),
 		text("contacts:GivenName", inAll),
 		text("contacts:Initials", inAll),
@@ -107,10 +113,13 @@ func contactFields() []field {
 		text("contacts:AssistantName", inAll),
 		{uri: "contacts:Birthday", in: inAll, of: isContact, value: timeOfTag(fts.TagBirthday)},
 		text("contacts:BusinessHomePage", inAll),
+		{uri: "contacts:Children", in: inAll, of: isContact, value: func(v *view) any { return v.prop(tagChildren) }},
+		{uri: "contacts:Companies", in: inAll, of: isContact, value: common(lidCompanies)},
 		text("contacts:Department", inAll),
 		text("contacts:Generation", inAll),
 		text("contacts:JobTitle", shown),
 		text("contacts:Manager", inAll),
+		{uri: "contacts:Mileage", in: inAll, of: isContact, value: common(lidMileage)},
 		text("contacts:OfficeLocation", inAll),
 		{uri: "contacts:PostalAddressIndex", in: inAll, of: isContact, value: func(v *view) any {
 			n, _ := v.named(fts.Address(lidPostalAddress)).(int32)
@@ -121,6 +130,10 @@ func contactFields() []field {
 		text("contacts:Surname", inAll),
 		{uri: "contacts:WeddingAnniversary", in: inAll, of: isContact, value: timeOfTag(tagWedding)},
 	}
+}
+
+func common(lid uint32) func(*view) any {
+	return func(v *view) any { return v.named(fts.Common(lid)) }
 }
 
 const (

@@ -129,11 +129,26 @@ func slots() map[string]slot {
 		"calendar:Location":                  {fts.Appointment(fts.LidLocation).Prop, asText},
 		"calendar:IsAllDayEvent":             {fts.Appointment(fts.LidSubType).Prop, asBool},
 		"calendar:LegacyFreeBusyStatus":      {fts.Appointment(fts.LidBusyStatus).Prop, oneOf("Free", "Tentative", "Busy", "OOF")},
+		"calendar:ConferenceType":            {fts.Appointment(lidConferenceType).Prop, asNumber},
+		"calendar:IsOnlineMeeting":           {fts.Appointment(lidOnline).Prop, asBool},
+		"calendar:MeetingWorkspaceUrl":       {fts.Appointment(lidWorkspace).Prop, asText},
+		"calendar:NetShowUrl":                {fts.Appointment(lidNetShow).Prop, asText},
+		"calendar:AllowNewTimeProposal":      {fts.Appointment(lidNoProposal).Prop, asNot},
+		"contacts:Children":                  {tagged(tagChildren), asTexts},
+		"contacts:Companies":                 {fts.Common(lidCompanies).Prop, asTexts},
+		"contacts:FileAsMapping":             {fts.Address(fts.LidFileUnderID).Prop, asFileAs},
+		"contacts:Mileage":                   {fts.Common(lidMileage).Prop, asText},
 		"contacts:Birthday":                  {tagged(fts.TagBirthday), asTime},
 		"contacts:WeddingAnniversary":        {tagged(tagWedding), asTime},
 		"contacts:PostalAddressIndex":        {fts.Address(lidPostalAddress).Prop, oneOf("None", "Home", "Business", "Other")},
 		"task:StartDate":                     {fts.Task(fts.LidTaskStartDate).Prop, asTime},
 		"task:DueDate":                       {fts.Task(fts.LidTaskDueDate).Prop, asTime},
+		"task:ActualWork":                    {fts.Task(lidActualWork).Prop, asNumber},
+		"task:TotalWork":                     {fts.Task(lidTotalWork).Prop, asNumber},
+		"task:BillingInformation":            {fts.Common(lidBilling).Prop, asText},
+		"task:Companies":                     {fts.Common(lidCompanies).Prop, asTexts},
+		"task:Contacts":                      {fts.Common(lidContacts).Prop, asTexts},
+		"task:Mileage":                       {fts.Common(lidMileage).Prop, asText},
 		"task:PercentComplete":               {fts.Task(fts.LidPercentComplete).Prop, asPercent},
 	}
 	for uri, p := range contactTexts() {
@@ -147,8 +162,35 @@ const (
 	tagDeliveryReceipt uint16 = 0x0023 // PidTagOriginatorDeliveryReportRequested
 )
 
+// Numbers of properties that only their fields need.
+const (
+	tagChildren       uint16 = 0x3A58 // PidTagChildrensNames
+	lidOnline         uint32 = 0x8240 // PidLidConferencingCheck; set Appointment, as the four below
+	lidConferenceType uint32 = 0x8241 // PidLidConferencingType
+	lidWorkspace      uint32 = 0x8209 // PidLidMeetingWorkspaceUrl
+	lidNetShow        uint32 = 0x8248 // PidLidNetShowUrl
+	lidNoProposal     uint32 = 0x825A // PidLidAppointmentNotAllowPropose
+	lidMileage        uint32 = 0x8534 // set Common, as the three below
+	lidBilling        uint32 = 0x8535
+	lidCompanies      uint32 = 0x8539
+	lidContacts       uint32 = 0x853A
+	lidActualWork     uint32 = 0x8110 // PidLidTaskActualEffort, minutes; set Task, as the two below
+	lidTotalWork      uint32 = 0x8111 // PidLidTaskEstimatedEffort
+	lidTaskRecurrence uint32 = 0x8116
+)
+
 func asText(e *element) (any, bool) { return e.text, true }
 func asBool(e *element) (any, bool) { return e.isTrue(), true }
+
+func asNot(e *element) (any, bool) { return !e.isTrue(), true }
+
+// asFileAs takes the two ways to file a contact that are simulated.
+func asFileAs(e *element) (any, bool) {
+	n, ok := map[string]int32{"None": 0, "LastCommaFirst": fileLastFirst}[e.value()]
+	return n, ok
+}
+
+const fileLastFirst int32 = 0x8017
 
 func asTime(e *element) (any, bool) {
 	t, err := parseTime(e.value())
@@ -250,6 +292,8 @@ func (d *edits) clear(uri string) *problem {
 		dropAll(fts.TagSenderName, fts.TagSenderEmail, fts.TagSenderType)
 	case "message:ToRecipients", "message:CcRecipients", "message:BccRecipients", "calendar:RequiredAttendees", "calendar:OptionalAttendees", "calendar:Resources":
 		d.then(func(m *fts.Message) { setRecipients(m, uri, nil) })
+	case "calendar:Recurrence", "task:Recurrence":
+		d.then(endSeries)
 	case "contacts:EmailAddresses", "contacts:PhoneNumbers", "contacts:PhysicalAddresses", "task:CompleteDate", "item:Culture": // there is nothing to delete
 	default:
 		return newProblem("ErrorInvalidPropertyDelete")

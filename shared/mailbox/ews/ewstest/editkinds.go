@@ -27,6 +27,17 @@ func (d *edits) setEventTime(uri string, value *element) *problem {
 	return nil
 }
 
+// endSeries makes a series a single event or task.
+func endSeries(m *fts.Message) {
+	dropProperty(m, fts.Appointment(fts.LidRecur).Prop(""))
+	dropProperty(m, fts.Task(lidTaskRecurrence).Prop(""))
+	for _, n := range []fts.Name{fts.Appointment(fts.LidRecurring), fts.Task(fts.LidTaskRecurring)} {
+		if m.Properties.Named(n) != nil {
+			m.Properties.Set(n.Prop(false))
+		}
+	}
+}
+
 // setTaskState keeps status, percentage and completion in step, as the server does.
 func (d *edits) setTaskState(uri string, value *element) *problem {
 	n, ok := oneOf("NotStarted", "InProgress", "Completed", "WaitingOnOthers", "Deferred")(value)

@@ -128,6 +128,11 @@ func calendarFields() []field {
 		{uri: "calendar:Duration", in: opened, of: isCalendar, value: duration},
 		{uri: "calendar:AppointmentSequenceNumber", in: inAll, of: isCalendar, value: appointment(fts.LidSequence)},
 		{uri: "calendar:AppointmentState", in: inAll, of: isCalendar, value: appointment(fts.LidStateFlags)},
+		{uri: "calendar:ConferenceType", in: inAll, of: isCalendar, value: appointment(lidConferenceType)},
+		{uri: "calendar:AllowNewTimeProposal", in: inAll, of: isCalendar, value: func(v *view) any { no, _ := v.named(fts.Appointment(lidNoProposal)).(bool); return !no }},
+		{uri: "calendar:IsOnlineMeeting", in: inAll, of: isCalendar, value: appointment(lidOnline)},
+		{uri: "calendar:MeetingWorkspaceUrl", in: inAll, of: isCalendar, value: appointment(lidWorkspace)},
+		{uri: "calendar:NetShowUrl", in: inAll, of: isCalendar, value: appointment(lidNetShow)},
 	}
 }
 
@@ -203,10 +208,15 @@ func task(lid uint32) func(*view) any {
 
 func taskFields() []field {
 	return []field{
+		{uri: "task:ActualWork", in: inAll, of: isTask, value: task(lidActualWork)},
+		{uri: "task:BillingInformation", in: inAll, of: isTask, value: common(lidBilling)},
+		{uri: "task:Companies", in: inAll, of: isTask, value: common(lidCompanies)},
 		{uri: "task:CompleteDate", in: opened, of: isTask, value: task(fts.LidTaskDateCompleted)},
+		{uri: "task:Contacts", in: inAll, of: isTask, value: common(lidContacts)},
 		{uri: "task:DueDate", in: shown, of: isTask, value: task(fts.LidTaskDueDate)},
 		{uri: "task:IsComplete", in: opened, of: isTask, value: func(v *view) any { b, _ := v.named(fts.Task(fts.LidTaskComplete)).(bool); return b }},
 		{uri: "task:IsRecurring", in: opened, of: isTask, value: func(v *view) any { b, _ := v.named(fts.Task(fts.LidTaskRecurring)).(bool); return b }},
+		{uri: "task:Mileage", in: inAll, of: isTask, value: common(lidMileage)},
 		{uri: "task:Owner", in: inAll, of: isTask, value: task(fts.LidTaskOwner)},
 		{uri: "task:PercentComplete", in: opened, of: isTask, value: percent},
 		{uri: "task:StartDate", in: shown, of: isTask, value: task(fts.LidTaskStartDate)},
@@ -214,6 +224,7 @@ func taskFields() []field {
 			n, _ := v.named(fts.Task(fts.LidTaskStatus)).(int32)
 			return pick(n, "NotStarted", "InProgress", "Completed", "WaitingOnOthers", "Deferred")
 		}},
+		{uri: "task:TotalWork", in: inAll, of: isTask, value: task(lidTotalWork)},
 	}
 }
 
