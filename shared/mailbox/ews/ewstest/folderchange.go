@@ -119,6 +119,8 @@ func (r *ref) update(u *element) *problem {
 		return p
 	case u.name.Local == "DeleteFolderField" && of.uri == "folder:PermissionSet":
 		return nil
+	case u.name.Local == "SetFolderField" && of.uri == "folder:FolderClass" && u.kids[1].child("FolderClass").value() == r.folder.Class:
+		return nil // another class is not simulated
 	case u.name.Local != "SetFolderField" || of.uri != "folder:DisplayName" || u.kids[1].child("DisplayName") == nil:
 		return newProblem("ErrorInvalidPropertySet")
 	case r.folder.Known != "":

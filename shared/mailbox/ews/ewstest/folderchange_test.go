@@ -18,7 +18,7 @@ func TestRenameMoveAndCopyFolders(t *testing.T) {
 	id, f := folder("inbox", "Old")
 	_, taken := folder("inbox", "Taken")
 	rename := func(e, name string) answer {
-		return w.ask(`<m:UpdateFolder><m:FolderChanges><t:FolderChange>` + e + `<t:Updates><t:SetFolderField><t:FieldURI FieldURI="folder:DisplayName"/><t:Folder><t:DisplayName>` +
+		return w.ask(`<m:UpdateFolder><m:FolderChanges><t:FolderChange>` + e + `<t:Updates><t:SetFolderField><t:FieldURI FieldURI="folder:FolderClass"/><t:Folder><t:FolderClass>IPF.Note</t:FolderClass></t:Folder></t:SetFolderField><t:SetFolderField><t:FieldURI FieldURI="folder:DisplayName"/><t:Folder><t:DisplayName>` +
 			name + `</t:DisplayName></t:Folder></t:SetFolderField><t:DeleteFolderField><t:FieldURI FieldURI="folder:PermissionSet"/></t:DeleteFolderField></t:Updates></t:FolderChange></m:FolderChanges></m:UpdateFolder>`)
 	}
 	if got := rename(f, "New").is("NoError").attrs("FolderId", "Id")[0]; got != FolderID(w.m, id) {
