@@ -28,6 +28,7 @@ var (
 	ErrNoItem       = errors.New("no such item")
 	ErrFolderExists = errors.New("a folder of this name is already there")
 	ErrFolderName   = errors.New("folder name refused")
+	ErrFolderPlace  = errors.New("a folder cannot be put below itself")
 	ErrChanged      = errors.New("the change key is not the current one")
 	ErrQuota        = errors.New("mailbox is full")
 )
@@ -307,6 +308,30 @@ func (m *Mailbox) RenameFolder(id uint64, name string) (Folder, error) {
 		}
 	}
 	f.Name = name
+	return *f, nil
+}
+
+// MoveFolder puts a folder with everything below it under another parent, where its name must be free. Its id stays.
+// Well-known folders stay where they are.
+func (m *Mailbox) MoveFolder(id, parent uint64) (Folder, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, ok := m.folders[id]
+	to, there := m.folders[parent]
+	switch {
+	case !ok, !there:
+		return Folder{}, ErrNoFolder
+	case f.Known != "":
+		return Folder{}, ErrFolderName
+	case id == parent || m.below(to, id):
+		return Folder{}, ErrFolderPlace
+	}
+	for _, g := range m.folders {
+		if g.ID != id && g.Parent == parent && strings.EqualFold(g.Name, f.Name) {
+			return Folder{}, ErrFolderExists
+		}
+	}
+	f.Parent = parent
 	return *f, nil
 }
 

@@ -149,6 +149,9 @@ func (c *call) upload(e *element) (ref, *problem) {
 	if p != nil {
 		return ref{}, p
 	}
+	if e.attr("IsAssociated") == "true" || e.attr("IsAssociated") == "1" { // associated items are not simulated
+		return ref{}, newProblem("ErrorInvalidOperation")
+	}
 	data := e.child("Data").text
 	if c.s.o.MaxUpload > 0 && int64(len(data)) > c.s.o.MaxUpload {
 		return ref{}, newProblem("ErrorDataSizeLimitExceeded")

@@ -142,6 +142,9 @@ func TestUpload(t *testing.T) {
 	upload("CreateNew", "", "AAAA").is("ErrorCorruptData")
 	upload("CreateNew", "", "!").is("ErrorCorruptData")
 	upload("CreateNew", "", strings.Repeat("A", 100_001)).is("ErrorDataSizeLimitExceeded")
+	associated := strings.Replace(`<m:UploadItems><m:Items><t:Item CreateAction="CreateNew" IsAssociated="true"><t:ParentFolderId Id="PARENT"/><t:Data>AAAA</t:Data></t:Item></m:Items></m:UploadItems>`,
+		"PARENT", FolderID(w.m, w.known("drafts").ID), 1)
+	w.ask(associated).is("ErrorInvalidOperation")
 	if n := len(w.m.Items(w.known("drafts").ID)); n != 2 {
 		t.Errorf("%d items in the folder, want 2", n)
 	}

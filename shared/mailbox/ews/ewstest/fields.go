@@ -18,6 +18,7 @@ type field struct {
 	value   func(*view) any      // what restrictions and sorting see; nil when they may not
 	write   func(*view, *writer) // nil writes the value
 	heavy   bool                 // not in FindItem: it would need the whole item
+	indexed string               // begins the IndexedFieldURI of one of its entries
 }
 
 func (f *field) name() string {
@@ -103,7 +104,7 @@ func itemFields() []field {
 		{uri: "item:IsFromMe", in: inAll, of: everyKind, value: hasFlag(0x20)},
 		{uri: "item:IsResend", in: inAll, of: everyKind, value: hasFlag(0x80)},
 		{uri: "item:IsUnmodified", in: inAll, of: everyKind, value: hasFlag(0x2)},
-		{uri: "item:InternetMessageHeaders", in: inAll, of: everyKind, heavy: true, write: writeHeaders},
+		{uri: "item:InternetMessageHeaders", in: inAll, of: everyKind, heavy: true, indexed: headerIndex, write: writeHeaders},
 		{uri: "item:DateTimeSent", in: shown, of: everyKind, value: timeOfTag(fts.TagClientSubmitTime)},
 		{uri: "item:DateTimeCreated", in: shown, of: everyKind, value: timeOfTag(fts.TagCreationTime)},
 		{uri: "item:ReminderDueBy", in: inAll, of: everyKind, value: func(v *view) any { return v.named(fts.Common(fts.LidReminderTime)) }},
@@ -222,10 +223,14 @@ func flagStatus(v *view) any {
 	return pick(v.number(fts.TagFlagStatus), "NotFlagged", "Complete", "Flagged")
 }
 
+// headerIndex is the IndexedFieldURI of one header.
+const headerIndex = "item:InternetMessageHeader"
+
 func writeHeaders(v *view, w *writer) {
 	var list [][2]string
+	shown := v.entries("item:InternetMessageHeaders", inAll)
 	for _, line := range headerLines(v.text(fts.TagTransportHeaders)) {
-		if n, val, ok := strings.Cut(line, ":"); ok {
+		if n, val, ok := strings.Cut(line, ":"); ok && shown(headerIndex, n) {
 			list = append(list, [2]string{n, strings.TrimSpace(val)})
 		}
 	}

@@ -60,8 +60,10 @@ func folderProperty(r ref, x *extended) any {
 		return pathname(r)
 	case 0x10F4: // PidTagAttributeHidden
 		return r.folder.Hidden
-	case fts.TagEntry:
+	case fts.TagEntry, fts.TagRecordKey:
 		return entryID(r.m, 1, r.folder.ID)
+	case fts.TagObjectType:
+		return int32(3) // a folder
 	case fts.TagSourceKey:
 		return appendCounter(nil, r.m, r.folder.ID)[:22]
 	}
@@ -241,13 +243,16 @@ func (c *call) createFolder() *fault {
 				c.refuse(p, c.emptyFolders)
 				continue
 			}
-			c.success(func() {
-				c.w.open("m:Folders")
-				c.w.writeFolder(r, &shape{base: "IdOnly"})
-				c.w.close("m:Folders")
-			})
+			c.success(func() { c.folderID(r) })
 		}
 	})
+}
+
+// folderID writes Folders with one folder's id.
+func (c *call) folderID(r ref) {
+	c.w.open("m:Folders")
+	c.w.writeFolder(r, &shape{base: "IdOnly"})
+	c.w.close("m:Folders")
 }
 
 func (e *element) kids0() *element {
@@ -274,30 +279,4 @@ func (c *call) makeFolder(e *element, parent ref, bad *problem) (ref, *problem) 
 		return ref{}, storeProblem(err)
 	}
 	return ref{m: parent.m, folder: f}, nil
-}
-
-func (c *call) deleteFolder() *fault {
-	return c.respond(func() {
-		for _, e := range c.op.child("FolderIds").kids {
-			r, p := c.folder(e)
-			if p == nil && r.folder.Known != "" {
-				p = newProblem("ErrorDeleteDistinguishedFolder")
-			}
-			if p == nil {
-				p = c.dropFolder(r)
-			}
-			if p != nil {
-				c.refuse(p, nil)
-				continue
-			}
-			c.success(nil)
-		}
-	})
-}
-
-func (c *call) dropFolder(r ref) *problem {
-	if err := r.m.DeleteFolder(r.folder.ID); err != nil {
-		return storeProblem(err)
-	}
-	return nil
 }

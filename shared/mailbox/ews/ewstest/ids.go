@@ -19,7 +19,7 @@ const (
 	attachmentExt = 21
 )
 
-// id is a decoded id; item is 0 for a folder, attachment counts from 1.
+// id is a decoded id; item is 0 for a folder, attachment is one more than its number.
 type id struct {
 	mailbox    uuid.UUID
 	folder     uint64

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/mailferry/mailferry/shared/mailbox/fts"
 )
@@ -36,6 +37,8 @@ func (v *view) shows(f *field) bool {
 		return v.msg != nil
 	case f.heavy && v.msg == nil:
 		return false
+	case f.indexed != "" && v.sh.hasIndexed(f.indexed):
+		return true
 	}
 	return v.sh.shows(f.uri, f.in, v.list)
 }
@@ -49,6 +52,9 @@ func (s *Server) wants(sh *shape, get bool) bool {
 		if f := s.byURI[uri]; f != nil && f.heavy {
 			return true
 		}
+	}
+	if sh.hasIndexed(headerIndex) {
+		return true
 	}
 	for _, x := range sh.extra {
 		if get && (x.name != nil || x.tag == fts.TagBody || x.tag == fts.TagHTML || x.tag == fts.TagRTF || x.tag == fts.TagTransportHeaders) {
@@ -108,7 +114,7 @@ func writeMIME(v *view, w *writer) {
 	}
 	w.open("t:MimeContent", "CharacterSet", "UTF-8")
 	enc := base64.NewEncoder(base64.StdEncoding, rawText{w})
-	writeMIMEOf(v.msg, enc)
+	writeNative(v.msg, enc)
 	_ = enc.Close()
 	w.close("t:MimeContent")
 }
@@ -149,7 +155,7 @@ func (v *view) writeAttachment(w *writer, i int, inside func(*fts.Attachment)) {
 	}
 	flags, _ := a.Properties.Value(fts.TagAttachFlags).(int32)
 	w.open(name)
-	w.empty("t:AttachmentId", "Id", attachmentID(v.m, v.it, i+1))
+	w.empty("t:AttachmentId", "Id", attachmentID(v.m, v.it, int(a.Number)+1))
 	w.text("t:Name", attachmentName(a))
 	optional("t:ContentType", text(fts.TagAttachMimeTag))
 	optional("t:ContentId", text(fts.TagAttachContentID))
@@ -191,20 +197,21 @@ func attachmentSize(a *fts.Attachment) int {
 func (c *call) getAttachment() *fault {
 	return c.respond(func() {
 		for _, e := range c.op.child("AttachmentIds").kids {
-			v, number, p := c.attachment(e.attr("Id"))
+			v, at, p := c.attachment(e.attr("Id"))
 			if p != nil {
 				c.refuse(p, func() { c.w.empty("m:Attachments") })
 				continue
 			}
 			c.success(func() {
 				c.w.open("m:Attachments")
-				v.writeAttachment(c.w, number-1, func(a *fts.Attachment) { c.writeContent(v, a) })
+				v.writeAttachment(c.w, at, func(a *fts.Attachment) { c.writeContent(v, a) })
 				c.w.close("m:Attachments")
 			})
 		}
 	})
 }
 
+// attachment finds an attachment: its item, and its place among the item's attachments.
 func (c *call) attachment(s string) (*view, int, *problem) {
 	x, ok := decodeID(s)
 	if !ok || x.attachment == 0 {
@@ -222,10 +229,11 @@ func (c *call) attachment(s string) (*view, int, *problem) {
 	if err := v.load(c.r.Context()); err != nil {
 		return nil, 0, loadProblem(err)
 	}
-	if x.attachment > len(v.msg.Attachments) {
+	at := slices.IndexFunc(v.msg.Attachments, func(a fts.Attachment) bool { return int(a.Number)+1 == x.attachment })
+	if at < 0 {
 		return nil, 0, newProblem("ErrorItemNotFound")
 	}
-	return v, x.attachment, nil
+	return v, at, nil
 }
 
 // writeContent writes a file's bytes, or a message within the message.

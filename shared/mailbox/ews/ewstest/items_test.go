@@ -253,6 +253,8 @@ func TestListingShowsPropertiesAsATableDoes(t *testing.T) {
 	list(`<t:FieldURI FieldURI="item:Subject"/>`).is("NoError").eq("Subject", strings.Repeat("ä", 255))
 	for _, c := range []struct{ name, path, want string }{
 		{"search key", tag("0x300B", "Binary"), "MDEyMzQ1Njc4OWFiY2RlZg=="},
+		{"record key", tag("0x0FF9", "Binary"), textValue(itemEntryID(w.m, it))},
+		{"object type", tag("0x0FFE", "Integer"), "5"},
 		{"decimal tag", tag("3592", "Integer"), fmt.Sprint(it.Stream.Size)},
 		{"other type is another property", tag("0x300B", "String"), ""},
 		{"time", tag("0x0E06", "SystemTime"), "2026-02-03T09:01:00Z"},

@@ -2,6 +2,7 @@ package ewstest
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mailferry/mailferry/shared/mailbox/fts"
@@ -22,8 +23,8 @@ func messageFields() []field {
 		{uri: "message:ToRecipients", in: opened, of: isMessage, heavy: true, write: people("t:ToRecipients", 1)},
 		{uri: "message:CcRecipients", in: opened, of: isMessage, heavy: true, write: people("t:CcRecipients", 2)},
 		{uri: "message:BccRecipients", in: opened, of: isMessage, heavy: true, write: people("t:BccRecipients", 3)},
-		{uri: "message:IsReadReceiptRequested", in: opened, of: isMessage, value: boolTag(0x0029)},
-		{uri: "message:IsDeliveryReceiptRequested", in: opened, of: isMessage, value: boolTag(0x0023)},
+		{uri: "message:IsReadReceiptRequested", in: opened, of: isMessage, value: boolTag(tagReadReceipt)},
+		{uri: "message:IsDeliveryReceiptRequested", in: opened, of: isMessage, value: boolTag(tagDeliveryReceipt)},
 		{uri: "message:ConversationIndex", in: inAll, of: isMessage, value: func(v *view) any { return v.it.Properties.Value(fts.TagConversationIndex) }},
 		{uri: "message:ConversationTopic", in: inAll, of: isMessage, value: func(v *view) any { return v.topic() }},
 		{uri: "message:From", in: shown, of: isMessage, value: textOfTag(fts.TagSentRepresentingName), write: onePerson("t:From", fts.TagSentRepresentingName, fts.TagSentRepresentingEmail, fts.TagSentRepresentingType)},
@@ -31,9 +32,25 @@ func messageFields() []field {
 		{uri: "message:IsRead", in: shown, of: isMessage, value: func(v *view) any { return v.read() }},
 		{uri: "message:IsResponseRequested", in: inAll, of: isMessage, value: boolTag(fts.TagReplyRequested)},
 		{uri: "message:References", in: opened, of: isMessage, value: textOfTag(fts.TagReferences)},
+		{uri: "message:ReplyTo", in: opened, of: isMessage, write: replyTo},
 		{uri: "message:ReceivedBy", in: inAll, of: isMessage, write: onePerson("t:ReceivedBy", 0x0040, 0x0076, 0x0075)},
 		{uri: "message:ReceivedRepresenting", in: inAll, of: isMessage, write: onePerson("t:ReceivedRepresenting", 0x0044, 0x0078, 0x0077)},
 	}
+}
+
+// replyTo writes the people that PidTagReplyRecipientNames names; their addresses are known when the names are addresses.
+func replyTo(v *view, w *writer) {
+	names := strings.FieldsFunc(v.text(fts.TagReplyRecipientNames), func(r rune) bool { return r == ';' })
+	w.list("t:ReplyTo", func(begin func()) {
+		for _, n := range names {
+			p := person{name: strings.TrimSpace(n)}
+			if strings.Contains(n, "@") {
+				p.address = p.name
+			}
+			begin()
+			w.mailbox(p)
+		}
+	})
 }
 
 func boolTag(id uint16) func(*view) any {
@@ -111,6 +128,11 @@ func calendarFields() []field {
 		{uri: "calendar:Duration", in: opened, of: isCalendar, value: duration},
 		{uri: "calendar:AppointmentSequenceNumber", in: inAll, of: isCalendar, value: appointment(fts.LidSequence)},
 		{uri: "calendar:AppointmentState", in: inAll, of: isCalendar, value: appointment(fts.LidStateFlags)},
+		{uri: "calendar:ConferenceType", in: inAll, of: isCalendar, value: appointment(lidConferenceType)},
+		{uri: "calendar:AllowNewTimeProposal", in: inAll, of: isCalendar, value: func(v *view) any { no, _ := v.named(fts.Appointment(lidNoProposal)).(bool); return !no }},
+		{uri: "calendar:IsOnlineMeeting", in: inAll, of: isCalendar, value: appointment(lidOnline)},
+		{uri: "calendar:MeetingWorkspaceUrl", in: inAll, of: isCalendar, value: appointment(lidWorkspace)},
+		{uri: "calendar:NetShowUrl", in: inAll, of: isCalendar, value: appointment(lidNetShow)},
 	}
 }
 
@@ -173,93 +195,6 @@ func uid(v *view) any {
 	return nil
 }
 
-func contactFields() []field {
-	return []field{
-		{uri: "contacts:FileAs", in: shown, of: isContact, value: func(v *view) any { return v.named(fts.Address(fts.LidFileUnder)) }},
-		{uri: "contacts:DisplayName", in: shown, of: isContact, value: textOfTag(fts.TagDisplayName)},
-		{uri: "contacts:GivenName", in: inAll, of: isContact, value: textOfTag(fts.TagGivenName)},
-		{uri: "contacts:MiddleName", in: inAll, of: isContact, value: textOfTag(fts.TagMiddleName)},
-		{uri: "contacts:CompleteName", in: inAll, of: isContact, write: completeName},
-		{uri: "contacts:CompanyName", in: shown, of: isContact, value: textOfTag(fts.TagCompanyName)},
-		{uri: "contacts:EmailAddresses", in: shown, of: isContact, write: emailAddresses},
-		{uri: "contacts:PhysicalAddresses", in: inAll, of: isContact, write: physicalAddresses},
-		{uri: "contacts:PhoneNumbers", in: shown, of: isContact, write: phoneNumbers},
-		{uri: "contacts:Birthday", in: inAll, of: isContact, value: timeOfTag(fts.TagBirthday)},
-		{uri: "contacts:Department", in: inAll, of: isContact, value: textOfTag(fts.TagDepartment)},
-		{uri: "contacts:JobTitle", in: shown, of: isContact, value: textOfTag(fts.TagTitle)},
-		{uri: "contacts:Surname", in: inAll, of: isContact, value: textOfTag(fts.TagSurname)},
-	}
-}
-
-func completeName(v *view, w *writer) {
-	w.open("t:CompleteName")
-	for _, n := range []struct {
-		element string
-		id      uint16
-	}{{"t:FirstName", fts.TagGivenName}, {"t:MiddleName", fts.TagMiddleName}, {"t:LastName", fts.TagSurname}, {"t:FullName", fts.TagDisplayName}} {
-		if s := v.text(n.id); s != "" {
-			w.text(n.element, s)
-		}
-	}
-	w.close("t:CompleteName")
-}
-
-func emailAddresses(v *view, w *writer) {
-	a, _ := v.named(fts.Address(fts.LidEmail1Address)).(string)
-	if a == "" {
-		return
-	}
-	n, _ := v.named(fts.Address(fts.LidEmail1Display)).(string)
-	w.open("t:EmailAddresses")
-	w.text("t:Entry", a, "Key", "EmailAddress1", "Name", n, "RoutingType", "SMTP", "MailboxType", "Contact")
-	w.close("t:EmailAddresses")
-}
-
-func physicalAddresses(v *view, w *writer) {
-	parts := []struct {
-		element string
-		lid     uint32
-	}{{"t:Street", fts.LidWorkStreet}, {"t:City", fts.LidWorkCity}, {"t:State", fts.LidWorkState}, {"t:CountryOrRegion", fts.LidWorkCountry}, {"t:PostalCode", fts.LidWorkPostalCode}}
-	begun := false
-	for _, p := range parts {
-		s, _ := v.named(fts.Address(p.lid)).(string)
-		if s == "" {
-			continue
-		}
-		if !begun {
-			w.open("t:PhysicalAddresses")
-			w.open("t:Entry", "Key", "Business")
-			begun = true
-		}
-		w.text(p.element, s)
-	}
-	if begun {
-		w.close("t:Entry")
-		w.close("t:PhysicalAddresses")
-	}
-}
-
-func phoneNumbers(v *view, w *writer) {
-	begun := false
-	for _, p := range []struct {
-		key string
-		id  uint16
-	}{{"BusinessPhone", fts.TagBusinessPhone}, {"HomePhone", fts.TagHomePhone}, {"MobilePhone", fts.TagMobilePhone}} {
-		s := v.text(p.id)
-		if s == "" {
-			continue
-		}
-		if !begun {
-			w.open("t:PhoneNumbers")
-			begun = true
-		}
-		w.text("t:Entry", s, "Key", p.key)
-	}
-	if begun {
-		w.close("t:PhoneNumbers")
-	}
-}
-
 func listFields() []field {
 	return []field{
 		{uri: "contacts:DisplayName", in: shown, of: isList, value: textOfTag(fts.TagDisplayName)},
@@ -273,10 +208,15 @@ func task(lid uint32) func(*view) any {
 
 func taskFields() []field {
 	return []field{
+		{uri: "task:ActualWork", in: inAll, of: isTask, value: task(lidActualWork)},
+		{uri: "task:BillingInformation", in: inAll, of: isTask, value: common(lidBilling)},
+		{uri: "task:Companies", in: inAll, of: isTask, value: common(lidCompanies)},
 		{uri: "task:CompleteDate", in: opened, of: isTask, value: task(fts.LidTaskDateCompleted)},
+		{uri: "task:Contacts", in: inAll, of: isTask, value: common(lidContacts)},
 		{uri: "task:DueDate", in: shown, of: isTask, value: task(fts.LidTaskDueDate)},
 		{uri: "task:IsComplete", in: opened, of: isTask, value: func(v *view) any { b, _ := v.named(fts.Task(fts.LidTaskComplete)).(bool); return b }},
 		{uri: "task:IsRecurring", in: opened, of: isTask, value: func(v *view) any { b, _ := v.named(fts.Task(fts.LidTaskRecurring)).(bool); return b }},
+		{uri: "task:Mileage", in: inAll, of: isTask, value: common(lidMileage)},
 		{uri: "task:Owner", in: inAll, of: isTask, value: task(fts.LidTaskOwner)},
 		{uri: "task:PercentComplete", in: opened, of: isTask, value: percent},
 		{uri: "task:StartDate", in: shown, of: isTask, value: task(fts.LidTaskStartDate)},
@@ -284,6 +224,7 @@ func taskFields() []field {
 			n, _ := v.named(fts.Task(fts.LidTaskStatus)).(int32)
 			return pick(n, "NotStarted", "InProgress", "Completed", "WaitingOnOthers", "Deferred")
 		}},
+		{uri: "task:TotalWork", in: inAll, of: isTask, value: task(lidTotalWork)},
 	}
 }
 

@@ -30,7 +30,7 @@ type mimeWriter struct {
 }
 
 // writeMIMEOf writes what Exchange would convert a message to: the transport headers when the item has them, else
-// headers made of its properties; both bodies; the attachments. Appointments are iCalendar within.
+// headers made of its properties; both bodies; the attachments. Meeting requests have iCalendar within.
 func writeMIMEOf(m *fts.Message, w io.Writer) { (&mimeWriter{w: w, depth: "x"}).message(m) }
 
 func (o *mimeWriter) line(format string, args ...any) {
@@ -227,23 +227,4 @@ func (o *mimeWriter) base64(b []byte) {
 		b = b[n:]
 	}
 	o.line("")
-}
-
-// calendarBody is the event of an appointment, "" for everything else.
-func calendarBody(m *fts.Message) string {
-	class, _ := m.Properties.Value(fts.TagMessageClass).(string)
-	start, ok1 := m.Properties.Named(fts.Appointment(fts.LidStartWhole)).(time.Time)
-	end, ok2 := m.Properties.Named(fts.Appointment(fts.LidEndWhole)).(time.Time)
-	if !ok1 || !ok2 || kindOf(class).fields&(isCalendar|isRequest) == 0 {
-		return ""
-	}
-	subject, _ := m.Properties.Value(fts.TagSubject).(string)
-	place, _ := m.Properties.Named(fts.Appointment(fts.LidLocation)).(string)
-	id, _ := m.Properties.Named(fts.Meeting(fts.LidGlobalObject)).([]byte)
-	esc := strings.NewReplacer(`\`, `\\`, ";", `\;`, ",", `\,`, "\r\n", `\n`, "\n", `\n`).Replace
-	const stamp = "20060102T150405Z"
-	lines := []string{"BEGIN:VCALENDAR", "METHOD:PUBLISH", "PRODID:Microsoft Exchange Server 2010", "VERSION:2.0", "BEGIN:VEVENT",
-		"SUMMARY:" + esc(subject), "DTSTART:" + start.UTC().Format(stamp), "DTEND:" + end.UTC().Format(stamp), fmt.Sprintf("UID:%X", id),
-		"LOCATION:" + esc(place), "DTSTAMP:" + start.UTC().Format(stamp), "END:VEVENT", "END:VCALENDAR", ""}
-	return strings.Join(lines, "\r\n")
 }

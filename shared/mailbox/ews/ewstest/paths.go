@@ -28,7 +28,8 @@ type extended struct {
 	attrs []string // as an answer repeats them
 }
 
-// knownField says whether the schema has a FieldURI: the prefixes are complete, the names below two of them are checked.
+// knownField says whether the schema has a FieldURI. Of conversations and persons, which are not simulated, only the
+// prefix is checked.
 func knownField(uri string) bool {
 	prefix, name, ok := strings.Cut(uri, ":")
 	if !ok || name == "" {
@@ -41,7 +42,21 @@ func knownField(uri string) bool {
 		return slices.Contains(strings.Fields(itemFieldNames), name)
 	case "message":
 		return slices.Contains(strings.Fields(messageFieldNames), name)
-	case "meeting", "meetingRequest", "calendar", "task", "contacts", "distributionlist", "postitem", "conversation", "person", "persona":
+	case "meeting":
+		return slices.Contains(strings.Fields(meetingFieldNames), name)
+	case "meetingRequest":
+		return slices.Contains(strings.Fields("MeetingRequestType IntendedFreeBusyStatus ChangeHighlights"), name)
+	case "calendar":
+		return slices.Contains(strings.Fields(calendarFieldNames), name)
+	case "task":
+		return slices.Contains(strings.Fields(taskFieldNames), name)
+	case "contacts":
+		return slices.Contains(strings.Fields(contactFieldNames), name)
+	case "distributionlist":
+		return name == "Members"
+	case "postitem":
+		return name == "PostedTime"
+	case "conversation", "person", "persona":
 		return true
 	}
 	return false
@@ -61,6 +76,30 @@ const itemFieldNames = "ItemId ParentFolderId ItemClass MimeContent Attachments 
 const messageFieldNames = "ConversationIndex ConversationTopic InternetMessageId IsRead IsResponseRequested IsReadReceiptRequested " +
 	"IsDeliveryReceiptRequested ReceivedBy ReceivedRepresenting References ReplyTo From Sender ToRecipients CcRecipients BccRecipients " +
 	"ApprovalRequestData VotingInformation ReminderMessageData"
+
+const meetingFieldNames = "AssociatedCalendarItemId IsDelegated IsOutOfDate HasBeenProcessed ResponseType ProposedStart ProposedEnd"
+
+const calendarFieldNames = "Start End OriginalStart StartWallClock EndWallClock StartTimeZoneId EndTimeZoneId IsAllDayEvent " +
+	"LegacyFreeBusyStatus Location EnhancedLocation When IsMeeting IsCancelled IsRecurring MeetingRequestWasSent IsResponseRequested " +
+	"CalendarItemType MyResponseType Organizer RequiredAttendees OptionalAttendees Resources ConflictingMeetingCount " +
+	"AdjacentMeetingCount ConflictingMeetings AdjacentMeetings InboxReminders Duration TimeZone AppointmentReplyTime " +
+	"AppointmentSequenceNumber AppointmentState Recurrence FirstOccurrence LastOccurrence ModifiedOccurrences DeletedOccurrences " +
+	"MeetingTimeZone ConferenceType AllowNewTimeProposal IsOnlineMeeting MeetingWorkspaceUrl NetShowUrl UID RecurrenceId " +
+	"DateTimeStamp StartTimeZone EndTimeZone JoinOnlineMeetingUrl OnlineMeetingSettings IsOrganizer"
+
+const taskFieldNames = "ActualWork AssignedTime BillingInformation ChangeCount Companies CompleteDate Contacts DelegationState " +
+	"Delegator DueDate IsAssignmentEditable IsComplete IsRecurring IsTeamTask Mileage Owner PercentComplete Recurrence StartDate " +
+	"Status StatusDescription TotalWork"
+
+const contactFieldNames = "Alias AssistantName Birthday BusinessHomePage Children Companies CompanyName CompleteName ContactSource " +
+	"Culture Department DisplayName DirectoryId DirectReports EmailAddresses AbchEmailAddresses FileAs FileAsMapping Generation " +
+	"GivenName ImAddresses Initials JobTitle Manager ManagerMailbox MiddleName Mileage MSExchangeCertificate Nickname Notes " +
+	"OfficeLocation PhoneNumbers PhoneticFullName PhoneticFirstName PhoneticLastName Photo PhysicalAddresses PostalAddressIndex " +
+	"Profession SpouseName Surname WeddingAnniversary UserSMIMECertificate HasPicture AccountName IsAutoUpdateDisabled " +
+	"IsMessengerEnabled Comment ContactShortId ContactType CreatedBy Gender IsHidden ObjectId PassportId IsPrivate SourceId " +
+	"TrustLevel Urls Cid SkypeAuthCertificate SkypeContext SkypeId XboxLiveTag SkypeRelationship YomiNickname InviteFree " +
+	"HidePresenceAndProfile IsPendingOutbound SupportGroupFeeds UserTileHash UnifiedInbox Mris Wlid AbchContactId " +
+	"NotInBirthdayCalendar ShellContactType ImMri PresenceTrustLevel OtherMri ProfileLastChanged MobileIMEnabled"
 
 // readPath reads one path element.
 func readPath(e *element) (path, *problem) {

@@ -175,6 +175,8 @@ func storeProblem(err error) *problem {
 		return newProblem("ErrorFolderExists")
 	case errors.Is(err, exchangetest.ErrFolderName):
 		return newProblem("ErrorFolderSave")
+	case errors.Is(err, exchangetest.ErrFolderPlace):
+		return newProblem("ErrorMoveCopyFailed")
 	case errors.Is(err, exchangetest.ErrChanged):
 		return newProblem("ErrorStaleObject")
 	case errors.Is(err, exchangetest.ErrQuota):

@@ -9,26 +9,34 @@ import (
 
 // grammar is what Exchange validates a request against before it looks at it. A line is an element, its attributes
 // and after the colon its children in order: a|b is a choice, ? * + count, @a! is a required attribute and =x|y its
-// values. Elements without a line hold anything. Children of an operation are in the messages namespace, everything
+// values. Elements without a line hold anything that has no line either or is as its line says. Children of an operation are in the messages namespace, everything
 // below in the types namespace.
 const grammar = `
 GetFolder : FolderShape FolderIds
 FindFolder @Traversal!=Shallow|Deep|SoftDeleted : FolderShape IndexedPageFolderView|FractionalPageFolderView? Restriction? ParentFolderIds
 CreateFolder : ParentFolderId Folders
 DeleteFolder @DeleteType!=HardDelete|SoftDelete|MoveToDeletedItems : FolderIds
+EmptyFolder @DeleteType!=HardDelete|SoftDelete|MoveToDeletedItems @DeleteSubFolders!=true|false|1|0 : FolderIds
+UpdateFolder : FolderChanges
+MoveFolder : ToFolderId FolderIds
+CopyFolder : ToFolderId FolderIds
 FindItem @Traversal!=Shallow|SoftDeleted|Associated : ItemShape IndexedPageItemView|FractionalPageItemView|SeekToConditionPageItemView|CalendarView|ContactsView? GroupBy|DistinguishedGroupBy? Restriction? SortOrder? ParentFolderIds QueryString?
 GetItem : ItemShape ItemIds
 GetAttachment : AttachmentShape? AttachmentIds
+CreateAttachment : ParentItemId Attachments
+DeleteAttachment : AttachmentIds
+ParentItemId @Id! @ChangeKey :
+Attachments/CreateAttachment : FileAttachment|ItemAttachment|ReferenceAttachment+
 SyncFolderHierarchy : FolderShape SyncFolderId? SyncState?
 SyncFolderItems : ItemShape SyncFolderId SyncState? Ignore? MaxChangesReturned SyncScope?
 ExportItems : ItemIds
 UploadItems : Items
 MoveItem : ToFolderId ItemIds ReturnNewItemIds?
 CopyItem : ToFolderId ItemIds ReturnNewItemIds?
-DeleteItem @DeleteType!=HardDelete|SoftDelete|MoveToDeletedItems @SendMeetingCancellations @AffectedTaskOccurrences @SuppressReadReceipts : ItemIds
-UpdateItem @ConflictResolution!=NeverOverwrite|AutoResolve|AlwaysOverwrite @MessageDisposition @SendMeetingInvitationsOrCancellations @SuppressReadReceipts : SavedItemFolderId? ItemChanges
-CreateItem @MessageDisposition=SaveOnly|SendOnly|SendAndSaveCopy @SendMeetingInvitations : SavedItemFolderId? Items
-ResolveNames @ReturnFullContactData!=true|false|1|0 @SearchScope @ContactDataShape : ParentFolderIds? UnresolvedEntry
+DeleteItem @DeleteType!=HardDelete|SoftDelete|MoveToDeletedItems @SendMeetingCancellations=SendToNone|SendOnlyToAll|SendToAllAndSaveCopy @AffectedTaskOccurrences=AllOccurrences|SpecifiedOccurrenceOnly @SuppressReadReceipts : ItemIds
+UpdateItem @ConflictResolution!=NeverOverwrite|AutoResolve|AlwaysOverwrite @MessageDisposition=SaveOnly|SendOnly|SendAndSaveCopy @SendMeetingInvitationsOrCancellations=SendToNone|SendOnlyToAll|SendOnlyToChanged|SendToAllAndSaveCopy|SendToChangedAndSaveCopy @SuppressReadReceipts : SavedItemFolderId? ItemChanges
+CreateItem @MessageDisposition=SaveOnly|SendOnly|SendAndSaveCopy @SendMeetingInvitations=SendToNone|SendOnlyToAll|SendToAllAndSaveCopy : SavedItemFolderId? Items
+ResolveNames @ReturnFullContactData!=true|false|1|0 @SearchScope=ActiveDirectory|ActiveDirectoryContacts|Contacts|ContactsActiveDirectory @ContactDataShape=IdOnly|Default|AllProperties : ParentFolderIds? UnresolvedEntry
 GetServerTimeZones @ReturnFullTimeZoneData : Ids?
 GetUserConfiguration : UserConfigurationName UserConfigurationProperties
 GetDelegate @IncludePermissions!=true|false|1|0 : Mailbox UserIds?
@@ -40,6 +48,12 @@ ItemShape : BaseShape IncludeMimeContent? BodyType? UniqueBodyType? NormalizedBo
 AttachmentShape : IncludeMimeContent? BodyType? FilterHtmlContent? AdditionalProperties?
 BaseShape =IdOnly|Default|AllProperties|PcxPeopleSearch
 BodyType =Best|HTML|Text
+Body @BodyType!=HTML|Text @IsTruncated :
+MimeContent @CharacterSet :
+Subject :
+DisplayName :
+Content :
+Data :
 SyncScope =NormalItems|NormalAndAssociatedItems
 AdditionalProperties : FieldURI|IndexedFieldURI|ExtendedFieldURI+
 IndexedPageFolderView @MaxEntriesReturned @Offset! @BasePoint!=Beginning|End :
@@ -82,6 +96,11 @@ FieldURIOrConstant : FieldURI|IndexedFieldURI|ExtendedFieldURI|Constant
 Constant @Value! :
 Bitmask @Value! :
 Folders : Folder|CalendarFolder|ContactsFolder|SearchFolder|TasksFolder+
+FolderChanges : FolderChange+
+FolderChange : FolderId|DistinguishedFolderId Updates
+Updates/UpdateFolder : AppendToFolderField|SetFolderField|DeleteFolderField+
+SetFolderField : FieldURI|IndexedFieldURI|ExtendedFieldURI Folder|CalendarFolder|ContactsFolder|SearchFolder|TasksFolder
+DeleteFolderField : FieldURI|IndexedFieldURI|ExtendedFieldURI
 ItemChanges : ItemChange+
 ItemChange : ItemId|OccurrenceItemId|RecurringMasterItemId Updates CalendarActivityData?
 Updates : AppendToItemField|SetItemField|DeleteItemField+
@@ -95,6 +114,11 @@ const distinguishedNames = "calendar contacts deleteditems drafts inbox journal 
 	"archiverecoverableitemsroot archiverecoverableitemsdeletions archiverecoverableitemsversions " +
 	"archiverecoverableitemspurges syncissues conflicts localfailures serverfailures recipientcache quickcontacts " +
 	"conversationhistory adminauditlogs todosearch mycontacts directory imcontactlist peopleconnect favorites"
+
+// indexedFields are the values of DictionaryURIType.
+const indexedFields = "item:InternetMessageHeader contacts:ImAddress contacts:PhysicalAddress:Street contacts:PhysicalAddress:City " +
+	"contacts:PhysicalAddress:State contacts:PhysicalAddress:CountryOrRegion contacts:PhysicalAddress:PostalCode contacts:PhoneNumber " +
+	"contacts:EmailAddress distributionlist:Members:Member"
 
 // rule is one line of the grammar.
 type rule struct {
@@ -168,9 +192,9 @@ func (s schema) check(op *element) *violation { return s.walk(op, nil, op.name.L
 func (s schema) walk(e, parent *element, op string) *violation {
 	r, ok := s[e.name.Local+"/"+op]
 	if !ok {
-		r, ok = s[e.name.Local]
+		r = s[e.name.Local]
 	}
-	if v := s.names(e); v != nil || !ok {
+	if v := s.names(e); v != nil {
 		return v
 	}
 	if v := r.attributes(e); v != nil {
@@ -205,6 +229,10 @@ func (s schema) names(e *element) *violation {
 		}
 	case "FieldURI":
 		if !knownField(e.attr("FieldURI")) {
+			return badValue(e, "The 'FieldURI' attribute", e.attr("FieldURI"))
+		}
+	case "IndexedFieldURI":
+		if !slices.Contains(strings.Fields(indexedFields), e.attr("FieldURI")) {
 			return badValue(e, "The 'FieldURI' attribute", e.attr("FieldURI"))
 		}
 	case "MaxChangesReturned":

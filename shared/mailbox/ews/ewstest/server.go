@@ -125,8 +125,10 @@ func orElse(n, other int) int {
 func operations() map[string]operation {
 	return map[string]operation{
 		"GetFolder": (*call).getFolder, "FindFolder": (*call).findFolder, "CreateFolder": (*call).createFolder, "DeleteFolder": (*call).deleteFolder,
+		"UpdateFolder": (*call).updateFolder, "MoveFolder": (*call).moveFolder, "CopyFolder": (*call).moveFolder, "EmptyFolder": (*call).emptyFolder,
 		"SyncFolderHierarchy": (*call).syncHierarchy, "SyncFolderItems": (*call).syncItems, "FindItem": (*call).findItem, "GetItem": (*call).getItem,
-		"GetAttachment": (*call).getAttachment, "ExportItems": (*call).exportItems, "UploadItems": (*call).uploadItems,
+		"GetAttachment": (*call).getAttachment, "CreateAttachment": (*call).createAttachment, "DeleteAttachment": (*call).deleteAttachment,
+		"ExportItems": (*call).exportItems, "UploadItems": (*call).uploadItems,
 		"MoveItem": (*call).moveItem, "CopyItem": (*call).moveItem, "DeleteItem": (*call).deleteItem, "UpdateItem": (*call).updateItem,
 		"CreateItem": (*call).createItem, "ResolveNames": (*call).resolveNames, "GetServerTimeZones": (*call).serverTimeZones,
 		"GetUserConfiguration": (*call).userConfiguration, "GetDelegate": (*call).delegate, "ConvertId": (*call).convertID,

@@ -1,5 +1,10 @@
 package ewstest
 
+import (
+	"slices"
+	"strings"
+)
+
 // shape is what an answer shows of each folder or item.
 type shape struct {
 	base  string // IdOnly, Default, AllProperties
@@ -55,4 +60,19 @@ func (s shape) shows(uri string, in int, list bool) bool {
 		return in&inDefault != 0
 	}
 	return false
+}
+
+// hasIndexed says whether entries of a field are asked for one by one.
+func (s shape) hasIndexed(uri string) bool {
+	return slices.ContainsFunc(s.index, func(p path) bool { return strings.HasPrefix(p.uri, uri) })
+}
+
+// entries says which entries of a field are shown: all when the field is, else those asked for by IndexedFieldURI.
+func (v *view) entries(uri string, in int) func(part, index string) bool {
+	if v.sh.shows(uri, in, v.list) {
+		return func(string, string) bool { return true }
+	}
+	return func(part, index string) bool {
+		return slices.ContainsFunc(v.sh.index, func(p path) bool { return p.uri == part && strings.EqualFold(p.index, index) })
+	}
 }

@@ -21,6 +21,12 @@ func (c *call) resolveNames() *fault {
 			c.refuse(newProblem("ErrorNameResolutionNoResults"), nil)
 			return
 		}
+		if len(found) > 1 {
+			p := newProblem("ErrorNameResolutionMultipleResults")
+			p.warning = true
+			c.refuse(p, func() { c.resolutions(found) })
+			return
+		}
 		c.success(func() { c.resolutions(found) })
 	})
 }

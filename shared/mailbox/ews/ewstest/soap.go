@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,6 +28,20 @@ type call struct {
 // versions of the schema in order of age, as RequestServerVersion names them.
 const versions = "Exchange2007 Exchange2007_SP1 Exchange2009 Exchange2010 Exchange2010_SP1 Exchange2010_SP2 Exchange2012 Exchange2013 " +
 	"Exchange2013_SP1 Exchange2015 Exchange2016 V2015_10_05 V2016_01_06 V2016_04_13 V2016_07_13 V2016_10_10 V2017_01_07 V2017_04_14 V2017_07_11"
+
+// otherOperations are those of Exchange 2016 that are not simulated, by the element of their request.
+const otherOperations = "AddDelegate AddDistributionGroupToImList AddImContactToGroup AddImGroup AddNewImContactToGroup " +
+	"AddNewTelUriContactToGroup ApplyConversationAction ArchiveItem CreateFolderPath CreateManagedFolder CreateUserConfiguration " +
+	"DeleteUserConfiguration DisableApp DisconnectPhoneCall ExpandDL FindConversation FindMessageTrackingReport FindPeople " +
+	"GetAppManifests GetAppMarketplaceUrl GetClientAccessToken GetConversationItems GetDiscoverySearchConfiguration GetEvents " +
+	"GetHoldOnMailboxes GetImItemList GetImItems GetInboxRules GetMailTips GetMessageTrackingReport GetNonIndexableItemDetails " +
+	"GetNonIndexableItemStatistics GetPasswordExpirationDate GetPersona GetPhoneCallInformation GetRoomLists GetRooms " +
+	"GetSearchableMailboxes GetServiceConfiguration GetSharingFolder GetSharingMetadata GetStreamingEvents GetUserAvailabilityRequest " +
+	"GetUserOofSettingsRequest GetUserPhoto GetUserRetentionPolicyTags InstallApp MarkAllItemsAsRead MarkAsJunk PlayOnPhone " +
+	"RefreshSharingFolder RemoveContactFromImList RemoveDelegate RemoveDistributionGroupFromImList RemoveImContactFromGroup " +
+	"RemoveImGroup SearchMailboxes SendItem SetHoldOnMailboxes SetImGroup SetImListMigrationCompleted SetTeamMailbox " +
+	"SetUserOofSettingsRequest SetUserPhoto Subscribe UninstallApp UnpinTeamMailbox Unsubscribe UpdateDelegate UpdateInboxRules " +
+	"UpdateItemInRecoverableItems UpdateUserConfiguration"
 
 func versionIndex(name string) int {
 	for i, v := range strings.Fields(versions) {
@@ -143,7 +158,11 @@ func (c *call) envelope(root *element) *fault {
 	}
 	c.op = body.kids[0]
 	name := c.op.name.Local
-	if _, ok := c.s.operations[name]; !ok || c.op.name.Space != nsMessages {
+	_, ok := c.s.operations[name]
+	if !ok && c.op.name.Space == nsMessages && slices.Contains(strings.Fields(otherOperations), name) {
+		return &fault{code: "ErrorInvalidOperation", text: "The operation " + name + " is not simulated."}
+	}
+	if !ok || c.op.name.Space != nsMessages {
 		return schemaFault(&violation{"Could not find schema information for the element '" + c.op.name.Space + ":" + name + "'.", c.op.line, c.op.col})
 	}
 	if v := c.s.schema.check(c.op); v != nil {

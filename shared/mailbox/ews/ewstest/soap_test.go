@@ -88,6 +88,15 @@ func TestSchemaViolations(t *testing.T) {
 	w.ask(`<m:GetAttachment><m:AttachmentShape/><m:AttachmentIds><t:AttachmentId Id="x"/></m:AttachmentIds></m:GetAttachment>`).is("ErrorInvalidAttachmentId")
 }
 
+func TestWhatIsNotSimulatedSaysSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{})
+	a := w.ask(`<m:GetUserOofSettingsRequest/>`).is("ErrorInvalidOperation")
+	if a.status != 500 || a.texts("faultstring") != "The operation GetUserOofSettingsRequest is not simulated." {
+		t.Errorf("status %d, %s", a.status, a.text)
+	}
+}
+
 func TestNotAnEnvelope(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Options{})
@@ -193,6 +202,11 @@ func TestSmallOperations(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Options{})
 	w.ask(`<m:ResolveNames ReturnFullContactData="true"><m:UnresolvedEntry>Anna</m:UnresolvedEntry></m:ResolveNames>`).is("NoError").eq("EmailAddress", address)
+	w.s.AddMailbox(exchangetest.New("anna.zorn@corp.test", exchangetest.Options{}))
+	many := w.ask(`<m:ResolveNames ReturnFullContactData="false"><m:UnresolvedEntry>Anna</m:UnresolvedEntry></m:ResolveNames>`).is("ErrorNameResolutionMultipleResults")
+	if got := many.attrs("ResolveNamesResponseMessage", "ResponseClass"); got[0] != "Warning" || len(many.all("Resolution")) != 2 {
+		t.Errorf("two of that name: %s", many.text)
+	}
 	w.ask(`<m:ResolveNames ReturnFullContactData="true"><m:UnresolvedEntry>zoe</m:UnresolvedEntry></m:ResolveNames>`).is("ErrorNameResolutionNoResults")
 	zones := w.ask(`<m:GetServerTimeZones ReturnFullTimeZoneData="true"><m:Ids><t:Id>UTC</t:Id></m:Ids></m:GetServerTimeZones>`).is("NoError").attrs("TimeZoneDefinition", "Id")
 	if len(zones) != 1 || zones[0] != "UTC" {

@@ -107,11 +107,22 @@ func (c *call) syncHierarchy() *fault {
 			p = newProblem("ErrorSyncFolderNotFound")
 		}
 		if p = firstProblem(bad, p); p != nil {
-			c.refuse(p, nil)
+			c.refuse(p, c.noFolderState)
 			return
 		}
 		c.foldersSince(r, &sh)
 	})
+}
+
+// noFolderState and noItemState are what an error has in place of changes.
+func (c *call) noFolderState() {
+	c.w.empty("m:SyncState")
+	c.w.flag("m:IncludesLastFolderInRange", true)
+}
+
+func (c *call) noItemState() {
+	c.w.empty("m:SyncState")
+	c.w.flag("m:IncludesLastItemInRange", true)
 }
 
 func distinguishedID(name string) *element {
@@ -121,7 +132,7 @@ func distinguishedID(name string) *element {
 func (c *call) foldersSince(r ref, sh *shape) {
 	old, _, p := c.state(stateFolders, r)
 	if p != nil {
-		c.refuse(p, nil)
+		c.refuse(p, c.noFolderState)
 		return
 	}
 	all := r.m.Folders(r.folder.ID, true)
@@ -189,7 +200,7 @@ func (c *call) syncItems() *fault {
 			s, fresh, p = c.state(stateItems, r)
 		}
 		if p != nil {
-			c.refuse(p, nil)
+			c.refuse(p, c.noItemState)
 			return
 		}
 		limit, _ := decimal(c.op.child("MaxChangesReturned").value())

@@ -96,11 +96,11 @@ func TestSyncStatesAreBoundAndChecked(t *testing.T) {
 	w := newWorld(t, Options{})
 	state := w.ask(syncItems("inbox", "", 512)).is("NoError").texts("SyncState")
 	w.ask(syncItems("drafts", state, 512)).is("ErrorInvalidSyncStateData")
-	w.ask(syncItems("inbox", "garbage", 512)).is("ErrorInvalidSyncStateData")
+	w.ask(syncItems("inbox", "garbage", 512)).is("ErrorInvalidSyncStateData").eq("SyncState", "").eq("IncludesLastItemInRange", "true")
 	w.ask(syncItems("inbox", state[:len(state)-8], 512)).is("ErrorInvalidSyncStateData")
 	hierarchy := w.ask(syncHierarchy("")).is("NoError").texts("SyncState")
 	w.ask(syncItems("inbox", hierarchy, 512)).is("ErrorInvalidSyncStateData")
-	w.ask(syncHierarchy(state)).is("ErrorInvalidSyncStateData")
+	w.ask(syncHierarchy(state)).is("ErrorInvalidSyncStateData").eq("SyncState", "").eq("IncludesLastFolderInRange", "true")
 	w.ask(syncItems("archiveinbox", "", 512)).is("ErrorSyncFolderNotFound")
 }
 

@@ -73,6 +73,24 @@ func textOf(code string) string {
 		return "The operation is invalid for this folder or item."
 	case "ErrorIrresolvableConflict":
 		return "The send or update operation could not be performed because the change key passed in the request does not match the current change key for the item."
+	case "ErrorCannotEmptyFolder":
+		return "The folder cannot be emptied."
+	case "ErrorMoveCopyFailed":
+		return "The move or copy operation failed."
+	case "ErrorMoveDistinguishedFolder":
+		return "Distinguished folders cannot be moved."
+	case "ErrorIncorrectUpdatePropertyCount":
+		return "An object within a change description must contain one and only one property to modify."
+	case "ErrorInvalidPropertyAppend":
+		return "Append action is invalid for property."
+	case "ErrorInvalidPropertyDelete":
+		return "Delete action is invalid for property."
+	case "ErrorUpdatePropertyMismatch":
+		return "The property path does not match the property that is to be updated."
+	case "ErrorSendMeetingInvitationsRequired":
+		return "SendMeetingInvitations attribute is required for calendar items."
+	case "ErrorUnsupportedMimeConversion":
+		return "MIME conversion is not supported for this item type."
 	case "ErrorItemCorrupt":
 		return "The item is corrupt."
 	case "ErrorItemNotFound":
@@ -91,6 +109,14 @@ func textOf(code string) string {
 		return "An argument is missing."
 	case "ErrorMessageDispositionRequired":
 		return "MessageDisposition must be specified for this item type."
+	case "ErrorAffectedTaskOccurrencesRequired":
+		return "AffectedTaskOccurrences attribute is required for Task items."
+	case "ErrorNameResolutionMultipleResults":
+		return "Multiple results were found."
+	case "ErrorSendMeetingCancellationsRequired":
+		return "SendMeetingCancellations attribute is required for Calendar items."
+	case "ErrorSendMeetingInvitationsOrCancellationsRequired":
+		return "SendMeetingInvitationsOrCancellations attribute is required for calendar items."
 	case "ErrorNameResolutionNoResults":
 		return "No results were found."
 	case "ErrorNonExistentMailbox":

@@ -46,8 +46,12 @@ func (v *view) prop(id uint16) any {
 		}
 	}
 	switch id {
-	case fts.TagEntry:
+	case fts.TagEntry, fts.TagRecordKey:
 		return itemEntryID(v.m, v.it)
+	case fts.TagParentEntry:
+		return entryID(v.m, 1, v.it.Folder)
+	case fts.TagObjectType:
+		return int32(5) // a message
 	case fts.TagConversation:
 		return v.conversation()
 	case fts.TagLastModifierName, fts.TagCreatorName:

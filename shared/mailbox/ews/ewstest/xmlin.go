@@ -117,6 +117,14 @@ func (e *element) child(local string) *element {
 	return nil
 }
 
+// children may be called on nil.
+func (e *element) children() []*element {
+	if e == nil {
+		return nil
+	}
+	return e.kids
+}
+
 // path follows children; it is nil when one is absent.
 func (e *element) path(locals ...string) *element {
 	for _, l := range locals {
