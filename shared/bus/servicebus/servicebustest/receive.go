@@ -28,6 +28,7 @@ type partial struct {
 
 // transfer takes a frame of a delivery.
 func (l *link) transfer(t wire.Transfer, payload []byte) {
+	l.use()
 	if l.partial == nil {
 		if !l.first(t) {
 			return

@@ -121,6 +121,10 @@ func (e *Entity) ReceiveDeferred(seqs []int64, link string, remove bool) (out []
 	e.q.do(func(now time.Time) {
 		for _, seq := range seqs {
 			m := e.all.find(seq)
+			if m != nil && m.state == Deferred && m.expired(now) && !e.dead() {
+				e.expire(m)
+				m = nil
+			}
 			if m == nil || m.state != Deferred {
 				err = refuse(MessageNotFound, messageNotFoundText)
 				return
