@@ -373,6 +373,19 @@ func TestALockedMessageExpiresOnlyWhenItComesBack(t *testing.T) {
 	s.counts(servicebustest.Counts{DeadLettered: 1})
 }
 
+func TestTheServiceSaysWhenAMessageExpires(t *testing.T) {
+	s := tell(t, servicebustest.Queue{TTL: time.Minute})
+	past := start.AddDate(-1, 0, 0)
+	s.ok(s.sender().SendAMQPAnnotatedMessage(s.within(), &azservicebus.AMQPAnnotatedMessage{
+		Body:       azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte("a")}},
+		Properties: &azservicebus.AMQPAnnotatedMessageProperties{CreationTime: &past, AbsoluteExpiryTime: &past, Subject: ptr("kept")},
+	}, nil))
+	p := s.receive(s.receiver(nil)).RawAMQPMessage.Properties
+	if want := start.Add(time.Minute); !p.AbsoluteExpiryTime.Equal(want) || !p.CreationTime.Equal(start) || *p.Subject != "kept" {
+		t.Errorf("created %v, expires %v, want %v and %v", p.CreationTime, p.AbsoluteExpiryTime, start, want)
+	}
+}
+
 func TestADeferredMessageExpiresOnlyWhenItIsAskedFor(t *testing.T) {
 	s := tell(t, servicebustest.Queue{TTL: time.Minute, DeadLetterOnExpiry: true})
 	s.send(message("a"))

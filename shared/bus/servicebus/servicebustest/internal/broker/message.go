@@ -123,9 +123,12 @@ func checkSession(w *wire.Message, needed bool) *Error {
 }
 
 // timeToLive reads the header's, or, where that is at its limit, the span between the two times the properties
-// hold. 0 is for ever.
+// hold, which count for nothing else. 0 is for ever.
 func timeToLive(w *wire.Message) time.Duration {
-	if w.Header.TTL != nil && *w.Header.TTL < wire.MaxTTL {
+	if w.Header.TTL == nil {
+		return 0
+	}
+	if *w.Header.TTL < wire.MaxTTL {
 		return time.Duration(*w.Header.TTL) * time.Millisecond
 	}
 	p := w.Properties
@@ -184,10 +187,19 @@ func (e *Entity) timeUp(m *message, now time.Time) {
 func (e *Entity) activate(m *message, now time.Time) {
 	if m.ttl > 0 {
 		m.expires = m.enqueued.Add(m.ttl)
+		e.replace(m, m.body.WithExpiry(timestamp(m.enqueued), timestamp(m.expires)))
 	}
 	e.add(m, Active)
 	e.makeReady(m, now)
 }
+
+// replace puts another body in the place of a message's.
+func (e *Entity) replace(m *message, body *wire.Message) {
+	e.q.bytes += int64(body.Size() - m.body.Size())
+	m.body = body
+}
+
+func timestamp(t time.Time) wire.Timestamp { return wire.Timestamp(t.UnixMilli()) }
 
 func (e *Entity) add(m *message, s State) {
 	m.state = s
