@@ -504,6 +504,27 @@ func TestARequestWithoutReceiver(t *testing.T) {
 	}
 }
 
+// Clients of the C library name no reply-to and take an answer before the settlement of its request for an error.
+func TestARequestWithoutReplyToIsSettledAndThenAnswered(t *testing.T) {
+	t.Parallel()
+	c := opened(t, queues())
+	c.attach("ask", 0, sending, "q/$management")
+	c.hear(wire.CodeFlow)
+	c.attach("hear", 1, receiving, "q/$management")
+	c.hear(wire.CodeAttach)
+	c.credit(1, 0, 10)
+	m := withID("1")
+	m.ApplicationProperties = map[string]any{"operation": "com.microsoft:peek-message"}
+	m.Data, m.Value = nil, map[string]any{"from-sequence-number": int64(0), "message-count": int32(1)}
+	c.transfer(0, 0, false, m)
+	if p := c.next(); p.Code != wire.CodeDisposition {
+		t.Fatalf("first came 0x%x", p.Code)
+	}
+	if p := c.next(); p.Code != wire.CodeTransfer || p.Any(0) != uint32(1) {
+		t.Errorf("then came 0x%x", p.Code)
+	}
+}
+
 func TestManagementRequests(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

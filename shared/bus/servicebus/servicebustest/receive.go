@@ -76,6 +76,9 @@ func (l *link) complete(p *partial) {
 	if !p.settled {
 		l.s.send(wire.Disposition{Receiver: true, First: p.id, Last: p.id, Settled: true, State: state}.Append)
 	}
+	for _, r := range l.conn().replies {
+		r.sendAnswers()
+	}
 	if l.credit < ourCredit/2 && !l.detached {
 		l.grant()
 	}
