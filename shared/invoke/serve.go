@@ -27,6 +27,9 @@ const drain = 25 * time.Second
 // Call it when everything h needs is ready: the host sends work as soon as the port answers. The caller
 // exits with [Restart] after a signal and never with 0.
 func Serve(ctx context.Context, port string, h http.Handler, log *slog.Logger) error {
+	if port == "" { // which would be any port
+		return fmt.Errorf("%s is not set", PortSetting)
+	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", port))
 	if err != nil {
 		return fmt.Errorf("listen on port in %s: %w", PortSetting, err)

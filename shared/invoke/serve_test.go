@@ -85,9 +85,11 @@ func TestServeBoundsTheDrain(t *testing.T) {
 
 func TestServeNamesTheSetting(t *testing.T) {
 	t.Parallel()
-	err := Serve(t.Context(), "no port", http.NotFoundHandler(), slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), PortSetting) {
-		t.Errorf("got %v", err)
+	for _, port := range []string{"no port", ""} {
+		err := Serve(t.Context(), port, http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+		if err == nil || !strings.Contains(err.Error(), PortSetting) {
+			t.Errorf("port %q: got %v", port, err)
+		}
 	}
 }
 

@@ -2,10 +2,14 @@ package hosttest
 
 import (
 	"encoding/json"
+	"errors"
+	"os"
 	"reflect"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"github.com/google/uuid"
 	"github.com/jonboulle/clockwork"
 )
 
@@ -72,6 +76,57 @@ func TestAStringBodyOverwritesMetadata(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The envelope of a message with everything set is the captured one, but for what is made up anew each time and
+// what the client does not tell.
+func TestTheEnvelopeOfAMessageIsTheCapturedOne(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../testdata/message.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2023, 10, 12, 20, 13, 49, 640002000, time.UTC)
+	app := map[string]any{"turn": int64(2), "ratio": 0.5, "big": int64(9007199254740993), "on": true, "DeadLetterReason": "MaxDeliveryCountExceeded",
+		"DeadLetterErrorDescription": "Message could not be consumed after 10 delivery attempts."}
+	m := &azservicebus.ReceivedMessage{
+		Body: []byte(`{"v":1}`), MessageID: "plan-42-1", SessionID: ptr("mailbox-42"), CorrelationID: ptr("wave-7"), Subject: ptr("plan"),
+		ContentType: ptr("application/json"), ReplyTo: ptr("answers"), ReplyToSessionID: ptr("s"), To: ptr("copy"), PartitionKey: ptr("mailbox-42"),
+		DeadLetterSource: ptr("copy"), DeliveryCount: 1, SequenceNumber: ptr(int64(9007199254740993)), EnqueuedTime: &at, ExpiresAt: &at,
+		LockToken: uuid.MustParse("4e773554-f6b7-4ea2-b07d-4c5fd5aba741"), ApplicationProperties: app,
+	}
+	s := &session{}
+	s.until.Store(&at)
+	l := &listener{name: "ns.servicebus.windows.net", id: "ns.servicebus.windows.net-1"}
+	h := &Host{clock: clockwork.NewFakeClockAt(at)}
+	e := h.newEnvelope(&function{name: "copyshard", trigger: binding{Name: "msg"}}, m.Body, l.metadata(m, s))
+	var got, want struct{ Data, Metadata map[string]json.RawMessage }
+	if err := errors.Join(json.Unmarshal([]byte(encode(e)), &got), json.Unmarshal(b, &want)); err != nil {
+		t.Fatal(err)
+	}
+	if string(got.Metadata["SessionActions"]) != `{"SessionLockedUntil":"2023-10-12T20:13:49.640002Z"}` {
+		t.Errorf("SessionActions %s", got.Metadata["SessionActions"])
+	}
+	for _, name := range []string{"sys", "SessionActions", "TransactionPartitionKey"} {
+		delete(got.Metadata, name)
+		delete(want.Metadata, name)
+	}
+	for _, pair := range [][2]map[string]json.RawMessage{{got.Data, want.Data}, {got.Metadata, want.Metadata}} {
+		for name := range pair[1] {
+			if !sameJSON(pair[0][name], pair[1][name]) {
+				t.Errorf("%s: %s, want %s", name, pair[0][name], pair[1][name])
+			}
+		}
+		if len(pair[0]) != len(pair[1]) {
+			t.Errorf("%d values, want %d", len(pair[0]), len(pair[1]))
+		}
+	}
+}
+
+// sameJSON compares without regard to the order of keys.
+func sameJSON(a, b json.RawMessage) bool {
+	var x, y any
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
 }
 
 func TestOutcomes(t *testing.T) {

@@ -24,6 +24,7 @@ import (
 
 const (
 	maxURL      = 8192
+	maxQuery    = 4096
 	maxBody     = 104_857_600 // FUNCTIONS_REQUEST_BODY_SIZE_LIMIT's default
 	answerLimit = 230 * time.Second
 )
@@ -32,7 +33,7 @@ const (
 func (h *Host) front(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
 	switch {
-	case len(r.RequestURI) > maxURL:
+	case len(r.RequestURI) > maxURL, len(r.URL.RawQuery) > maxQuery:
 		w.WriteHeader(http.StatusRequestURITooLong)
 		return
 	case path == "/":

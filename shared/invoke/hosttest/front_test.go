@@ -298,8 +298,10 @@ func TestLimitsOfTheFront(t *testing.T) {
 	if got := do(t, "POST", h.URL()+"/api/slow", strings.NewReader("more than ten")); got.code != 413 {
 		t.Errorf("long body: %d", got.code)
 	}
-	if got := do(t, "GET", h.URL()+"/api/slow?"+strings.Repeat("x", maxURL), nil); got.code != 414 {
-		t.Errorf("long URL: %d", got.code)
+	for _, long := range []string{"/api/" + strings.Repeat("x", maxURL), "/api/slow?" + strings.Repeat("x", maxQuery+1)} {
+		if got := do(t, "GET", h.URL()+long, nil); got.code != 414 {
+			t.Errorf("URL of %d bytes: %d", len(long), got.code)
+		}
 	}
 	answer := make(chan answered, 1)
 	go func() { answer <- do(t, "GET", h.URL()+"/api/slow", nil) }()

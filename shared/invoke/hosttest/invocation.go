@@ -137,10 +137,13 @@ func (w *worker) post(ctx context.Context, inv invocation, e envelope) (outcome,
 		<-ctx.Done() // the host waits for a result that nobody sets
 		return outcome{}, ctx.Err()
 	}
+	if err != nil {
+		return outcome{}, err
+	}
 	for _, line := range out.Logs {
 		w.host.note(slog.LevelInfo, "Function."+inv.f.name+".User", fmt.Sprint(line))
 	}
-	return out, err
+	return out, nil
 }
 
 // request is the invocation as it goes over the wire: chunked, to the exact name of the function.

@@ -60,6 +60,7 @@ func TestAnswers(t *testing.T) {
 		{"429", act{Status: 429, Header: js, Body: `{}`}, "429"},
 		{"text", act{Status: 200, Header: map[string]string{"Content-Type": "text/plain"}, Body: `{}`}, "Invalid HttpResponseMessage"},
 		{"no JSON", act{Status: 200, Header: js, Body: `{`}, "Invalid HttpResponseMessage"},
+		{"logs beside nonsense", act{Status: 200, Header: js, Body: `{"Logs":["never seen"],"Outputs":1}`}, "Invalid HttpResponseMessage"},
 		{"cut short", act{Status: 200, Header: js, Body: `{}`, Break: true}, "EOF"},
 		{"redirect to nothing", act{Status: 301, Header: map[string]string{"Location": "/"}}, "404"},
 	}

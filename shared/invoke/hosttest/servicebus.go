@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +30,8 @@ type listener struct {
 	f      *function
 	w      *worker
 	client *azservicebus.Client
+	name   string // of the namespace
+	id     string // of the client
 }
 
 // receiver is what a queue and a session have in common.
@@ -47,7 +51,8 @@ func (h *Host) listen(ctx context.Context, f *function, w *worker) error {
 	if err != nil {
 		return fmt.Errorf("connect for function %s: %w", f.name, err)
 	}
-	l := &listener{h, f, w, client}
+	name := namespace(connection)
+	l := &listener{h, f, w, client, name, name + "-" + uuid.NewString()}
 	run := l.queue
 	if f.trigger.IsSessionsEnabled {
 		run = l.sessions
@@ -56,6 +61,17 @@ func (h *Host) listen(ctx context.Context, f *function, w *worker) error {
 	end, cancel := machineTimeout(ctx, settleLimit)
 	defer cancel()
 	return client.Close(end)
+}
+
+// namespace is the host that a connection string names.
+func namespace(connection string) string {
+	for part := range strings.SplitSeq(connection, ";") {
+		name, v, _ := strings.Cut(part, "=")
+		if u, err := url.Parse(v); strings.EqualFold(name, "Endpoint") && err == nil {
+			return u.Hostname()
+		}
+	}
+	return ""
 }
 
 // trouble logs an error of the service and waits before the next attempt.
@@ -260,7 +276,7 @@ func (l *listener) dispatch(r receiver, m *azservicebus.ReceivedMessage, s *sess
 	if !f.binary() {
 		value = string(m.Body)
 	}
-	_, err := l.w.invoke(h.ctx, inv, h.newEnvelope(f, value, metadata(m, s)))
+	_, err := l.w.invoke(h.ctx, inv, h.newEnvelope(f, value, l.metadata(m, s)))
 	release()
 	ctx, cancel := machineTimeout(h.ctx, settleLimit)
 	defer cancel()
@@ -308,7 +324,7 @@ func value[T any](p *T) (v T) {
 }
 
 // metadata is what the host tells about a message. What the sender did not set is missing.
-func metadata(m *azservicebus.ReceivedMessage, s *session) object {
+func (l *listener) metadata(m *azservicebus.ReceivedMessage, s *session) object {
 	token, _ := uuid.FromBytes(m.LockToken[:])
 	expires := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 	if m.ExpiresAt != nil {
@@ -316,7 +332,7 @@ func metadata(m *azservicebus.ReceivedMessage, s *session) object {
 	}
 	o := object{
 		"MessageReceiver": object{}, "MessageActions": object{}, "ReceiveActions": object{},
-		"Client":        object{"IsClosed": false, "TransportType": 0, "Identifier": "local"},
+		"Client":        object{"FullyQualifiedNamespace": l.name, "IsClosed": false, "TransportType": 0, "Identifier": l.id},
 		"DeliveryCount": m.DeliveryCount, "LockToken": token.String(),
 		"ExpiresAtUtc": utc(expires), "ExpiresAt": expires,
 		"ApplicationProperties": properties(m), "UserProperties": properties(m),

@@ -222,10 +222,8 @@ func readOptions(s hostSettings, c Config) (options, error) {
 	if !filepath.IsAbs(o.workDir) {
 		o.workDir = filepath.Join(c.Root, o.workDir)
 	}
-	if full := filepath.Join(c.Root, o.executable); !filepath.IsAbs(o.executable) {
-		if _, err := os.Stat(full); err == nil {
-			o.executable = full // otherwise it is looked for on the path
-		}
+	if s["customhandler:description:defaultworkerpath"] == "" {
+		o.executable = find(o.executable, o.workDir, c.Root)
 	}
 	o.args, errs[0] = handlerArgs(s, c.Env)
 	o.forward, errs[1] = s.flag("customhandler:enableforwardinghttprequest", false)
@@ -249,6 +247,17 @@ func readOptions(s hostSettings, c Config) (options, error) {
 	o.bus.callsPerSession, errs[11] = s.number(bus+"maxconcurrentcallspersession", 1)
 	o.bus.sessionIdle, errs[12] = s.duration(bus+"sessionidletimeout", time.Minute)
 	return o, errors.Join(errs[:]...)
+}
+
+// find looks for a relative executable in folders. One that is in none of them is looked for on the path.
+func find(executable string, folders ...string) string {
+	for _, dir := range folders {
+		full := filepath.Join(dir, executable)
+		if _, err := os.Stat(full); err == nil && !filepath.IsAbs(executable) {
+			return full
+		}
+	}
+	return executable
 }
 
 // handlerArgs are the arguments, the worker path and its arguments; what stays unresolved is left out.

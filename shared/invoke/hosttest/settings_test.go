@@ -71,6 +71,29 @@ func TestHostSettings(t *testing.T) {
 	}
 }
 
+func TestTheExecutableIsFoundBesideTheWorkingDirectory(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	for _, name := range []string{"handler", "sub/handler", "only"} {
+		write(t, filepath.Join(root, name), "")
+	}
+	for _, tt := range []struct{ name, description, want string }{
+		{"package", `"defaultExecutablePath":"handler"`, filepath.Join(root, "handler")},
+		{"working directory first", `"defaultExecutablePath":"handler","workingDirectory":"sub"`, filepath.Join(root, "sub", "handler")},
+		{"then the package", `"defaultExecutablePath":"only","workingDirectory":"sub"`, filepath.Join(root, "only")},
+		{"on the path", `"defaultExecutablePath":"other"`, "other"},
+		{"a runtime", `"defaultExecutablePath":"handler","defaultWorkerPath":"main.js"`, "handler"},
+	} {
+		s := hostSettings{}
+		if err := s.parse([]byte(`{"version":"2.0","customHandler":{"description":{` + tt.description + `}}}`)); err != nil {
+			t.Fatal(err)
+		}
+		if o, err := readOptions(s, Config{Root: root}); err != nil || o.executable != tt.want {
+			t.Errorf("%s: %s, %v, want %s", tt.name, o.executable, err, tt.want)
+		}
+	}
+}
+
 func TestTimeSpans(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -54,12 +54,15 @@ type conn struct {
 	opened   bool
 	closing  bool // we have sent close
 	over     bool // the loop is to end
+	left     bool // the client has said close
 	stopBeat func() bool
 	maxFrame uint32
 	silence  time.Duration // longest the peer bears, 0 for any
 	sessions map[uint16]*session
 	replies  []*link // of request nodes, to find where an answer goes
 	claims   map[string]time.Time
+	bare     time.Time // since when there is no link, zero when there is one
+	linked   bool      // there was one
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -72,7 +75,9 @@ func newConn(s *Server, nc net.Conn) *conn {
 	return c
 }
 
-func (c *conn) touch() { c.heard.Store(c.s.o.ConnClock.Now().UnixMilli()) }
+func (c *conn) now() time.Time { return c.s.o.ConnClock.Now() }
+
+func (c *conn) touch() { c.heard.Store(c.now().UnixMilli()) }
 
 func (c *conn) serve() {
 	var both sync.WaitGroup
@@ -89,7 +94,7 @@ func (c *conn) serve() {
 	c.loop()
 	close(c.gone)
 	for _, s := range c.sessions {
-		s.drop()
+		s.drop(!c.left)
 	}
 	c.out.finish()
 	both.Wait()
@@ -161,14 +166,15 @@ func (c *conn) rhythm() time.Duration {
 }
 
 func (c *conn) tick() {
-	silent := time.Duration(c.s.o.ConnClock.Now().UnixMilli()-c.heard.Load()) * time.Millisecond
+	now := c.now()
+	silent := time.Duration(now.UnixMilli()-c.heard.Load()) * time.Millisecond
 	switch {
 	case (!c.opened || c.closing) && silent >= openWithin:
 		c.over = true
 	case silent >= 2*idleTimeout:
 		c.fail(idleExpired, "The connection was inactive for too long.")
 		c.over = true
-	case c.opened:
+	case c.opened && !c.closing && !c.unused(now):
 		c.out.put(func(b []byte) []byte { return wire.AppendFrame(b, wire.FrameAMQP, 0, nil) })
 	}
 }
@@ -205,7 +211,7 @@ func (c *conn) handle(f wire.Frame) {
 		if !c.closing {
 			c.send(0, func(b []byte) []byte { return wire.AppendComposite(b, wire.CodeClose) })
 		}
-		c.over = true
+		c.over, c.left = true, true
 		return
 	}
 	if c.closing {
@@ -240,7 +246,8 @@ func (c *conn) open(p *wire.Composite) error {
 	if err != nil {
 		return err
 	}
-	c.opened, c.maxFrame = true, min(max(o.MaxFrame, wire.MinFrame), ourMaxFrame)
+	c.opened, c.bare = true, c.now()
+	c.maxFrame = min(max(o.MaxFrame, wire.MinFrame), ourMaxFrame)
 	c.silence = time.Duration(o.IdleTimeout) * time.Millisecond
 	c.stopBeat()
 	c.beat()

@@ -23,6 +23,7 @@ func (l *link) deliver(d broker.Delivery) {
 	if l.detached {
 		return
 	}
+	l.use()
 	tag := wire.GUID(d.Token)
 	l.s.enqueue(&outgoing{l: l, token: d.Token, tag: tag[:], settled: !l.peekLock(), payload: d.Message.Append(nil, envelope(d))})
 }

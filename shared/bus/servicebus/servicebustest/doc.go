@@ -9,7 +9,7 @@
 // cancelling, duplicate detection, sessions with state, batches, peeking, tokens over $cbs, and the operations of
 // the $management node. What it refuses, it refuses with the conditions of the service.
 //
-// What it does not do: topics, forwarding, transactions, partitions, idle links being detached, the web
+// What it does not do: topics, forwarding, transactions, partitions, browsing over a link, the web
 // management interface. A message is lost when the process ends.
 //
 // Two clocks: everything a queue does (locks, schedules, time to live, duplicate window) goes by Options.Clock;

@@ -246,7 +246,7 @@ func TestTLSAndTokenCredential(t *testing.T) {
 
 func TestQueuesThatCannotBe(t *testing.T) {
 	t.Parallel()
-	for _, q := range []servicebustest.Queue{{}, {Name: "a b"}, {Name: "q/"}, {Name: "$cbs"}, {Name: "q", LockDuration: 6 * time.Minute}, {Name: "q", TTL: -1}} {
+	for _, q := range []servicebustest.Queue{{}, {Name: "a b"}, {Name: "q/"}, {Name: "$cbs"}, {Name: "q", LockDuration: 6 * time.Minute}, {Name: "q", LockDuration: time.Second}, {Name: "q", TTL: -1}, {Name: "q", DuplicateWindow: time.Second}, {Name: "q", DuplicateWindow: 169 * time.Hour}, {Name: "q", MaxDeliveryCount: 2001}} {
 		if _, err := servicebustest.Start(servicebustest.Options{Queues: []servicebustest.Queue{q}, Listen: servicebustest.NoListen}); err == nil {
 			t.Errorf("made %+v", q)
 		}

@@ -31,6 +31,7 @@ type link struct {
 	node     node
 	answered bool // we have sent attach
 	detached bool // we have sent detach, or the client has
+	used     time.Time
 
 	// What the client sends.
 	credit, count uint32
@@ -49,6 +50,7 @@ type link struct {
 // newLink answers an attach: at once, or, when it wants the next session, when there is one.
 func newLink(s *session, a wire.Attach) *link {
 	l := &link{s: s, a: a}
+	l.use()
 	if err := l.start(); err != nil {
 		l.refuse(err)
 	}
@@ -77,6 +79,8 @@ func (l *link) start() *broker.Error {
 	switch {
 	case !l.a.Receiver:
 		return l.startTaking()
+	case l.a.Source.Copies():
+		return &broker.Error{Condition: broker.NotImplemented, Text: "Browsing over a link is not implemented. Peek by the management node."}
 	case n.request():
 		l.conn().replies = append(l.conn().replies, l)
 		l.accept(nil, nil)
@@ -225,15 +229,17 @@ func ticks(t time.Time) int64 {
 	return unixEpoch + t.UnixNano()/100
 }
 
-// accept answers the attach. A filter replaces the one asked for.
+// accept answers the attach. Of the filters asked for, only the one given is in force.
 func (l *link) accept(filter, properties wire.Map) {
 	source := l.a.Source
 	if source == nil {
 		source = &wire.Composite{Code: wire.CodeSource}
 	}
-	if filter != nil {
+	if len(source.Fields) > wire.SourceFilter {
 		source = &wire.Composite{Code: wire.CodeSource, Fields: slices.Clone(source.Fields)}
-		source.Fields[7] = filter
+		if source.Fields[wire.SourceFilter] = nil; filter != nil {
+			source.Fields[wire.SourceFilter] = filter
+		}
 	}
 	target := l.a.Target
 	if target == nil {
@@ -293,20 +299,21 @@ func (l *link) fail(condition, text string) {
 	if l.detached {
 		return
 	}
-	l.release()
+	l.release(true)
 	l.detached = true
 	l.s.send(wire.Detach{Handle: l.a.Handle, Closed: true, Error: wire.NewError(condition, text)}.Append)
 }
 
-// release lets go of what the link holds. Deliveries of a queue without sessions stay locked.
-func (l *link) release() {
+// release lets go of what the link holds, because the client wants it closed or because it failed. Deliveries of
+// a queue without sessions stay locked.
+func (l *link) release(failed bool) {
 	c := l.conn()
 	c.replies = slices.DeleteFunc(c.replies, func(x *link) bool { return x == l })
 	if l.giveUp != nil {
 		l.giveUp()
 	}
 	if l.consumer != nil {
-		l.consumer.Close()
+		l.consumer.Close(failed)
 	}
 	l.partial, l.answers = nil, nil
 }
@@ -325,6 +332,7 @@ func (l *link) sendState() {
 
 // flow is the client's word on a link.
 func (l *link) flow(f wire.Flow) {
+	l.use()
 	switch {
 	case l.detached:
 	case !l.a.Receiver:

@@ -16,24 +16,25 @@ const (
 	sessionsListed  = 100
 )
 
-// request answers a message to a request node over the link that its reply-to names.
+// request makes the answer to a message to a request node, for the link that its reply-to names. It is sent when
+// the request has been settled, as clients expect.
 func (l *link) request(m *wire.Message) *broker.Error {
-	to := l.conn().replyLink(l.node, m.Properties.ReplyTo)
+	to := l.replyLink(m.Properties.ReplyTo)
 	if to == nil {
 		return &broker.Error{Condition: broker.NotFound, Text: "No receiver is attached for the reply-to address."}
 	}
 	answer := l.answer(m)
 	to.answers = append(to.answers, answer.AppendBare(nil))
-	to.sendAnswers()
 	return nil
 }
 
-// replyLink finds the receiver of a node whose target address is the reply-to; a client may use the link's name
-// for it too.
-func (c *conn) replyLink(n node, replyTo string) *link {
-	for _, l := range c.replies {
-		if l.node == n && replyTo != "" && (l.a.Target.Address() == replyTo || l.a.Name == replyTo) {
-			return l
+// replyLink finds the receiver of the node whose target address is the reply-to; a client may use the link's name
+// for it too. Clients of the C library name none: then it is the one in the session of the request.
+func (l *link) replyLink(replyTo string) *link {
+	for _, r := range l.conn().replies {
+		named := r.a.Target.Address() == replyTo || r.a.Name == replyTo
+		if r.node == l.node && (named || replyTo == "" && r.s == l.s) {
+			return r
 		}
 	}
 	return nil

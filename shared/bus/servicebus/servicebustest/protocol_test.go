@@ -504,6 +504,27 @@ func TestARequestWithoutReceiver(t *testing.T) {
 	}
 }
 
+// Clients of the C library name no reply-to and take an answer before the settlement of its request for an error.
+func TestARequestWithoutReplyToIsSettledAndThenAnswered(t *testing.T) {
+	t.Parallel()
+	c := opened(t, queues())
+	c.attach("ask", 0, sending, "q/$management")
+	c.hear(wire.CodeFlow)
+	c.attach("hear", 1, receiving, "q/$management")
+	c.hear(wire.CodeAttach)
+	c.credit(1, 0, 10)
+	m := withID("1")
+	m.ApplicationProperties = map[string]any{"operation": "com.microsoft:peek-message"}
+	m.Data, m.Value = nil, map[string]any{"from-sequence-number": int64(0), "message-count": int32(1)}
+	c.transfer(0, 0, false, m)
+	if p := c.next(); p.Code != wire.CodeDisposition {
+		t.Fatalf("first came 0x%x", p.Code)
+	}
+	if p := c.next(); p.Code != wire.CodeTransfer || p.Any(0) != uint32(1) {
+		t.Errorf("then came 0x%x", p.Code)
+	}
+}
+
 func TestManagementRequests(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -589,6 +610,97 @@ func TestWhoNeverOpensIsCutOff(t *testing.T) {
 	}
 	clock.Advance(time.Minute)
 	c.over()
+}
+
+// waits is the next time the connection has nothing to do but to wait for its clock.
+func waits(t *testing.T, clock *clockwork.FakeClock, d time.Duration) {
+	t.Helper()
+	if err := clock.BlockUntilContext(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	clock.Advance(d)
+}
+
+func TestIdleLinksAreDetached(t *testing.T) {
+	t.Parallel()
+	clock := clockwork.NewFakeClock()
+	o := queues()
+	o.ConnClock = clock
+	c := opened(t, o)
+	c.attach("l", 0, true, "q")
+	c.hear(wire.CodeAttach)
+	c.credit(0, 0, 1, nil, nil, true)
+	c.hear(wire.CodeFlow)
+	for range 40 { // not a word on the link, but heartbeats
+		waits(t, clock, 15*time.Second)
+		c.write(wire.AppendFrame(nil, wire.FrameAMQP, 0, nil))
+	}
+	c.complains(wire.CodeDetach, 2, "amqp:link:detach-forced")
+	c.say(0, wire.CodeDetach, uint32(0), true)
+	for range 21 {
+		waits(t, clock, 15*time.Second)
+		c.write(wire.AppendFrame(nil, wire.FrameAMQP, 0, nil))
+	}
+	c.complains(wire.CodeClose, 0, "amqp:connection:forced")
+}
+
+func TestAConnectionWithoutLinksIsClosed(t *testing.T) {
+	t.Parallel()
+	clock := clockwork.NewFakeClock()
+	o := queues()
+	o.ConnClock = clock
+	c := opened(t, o)
+	for range 4 {
+		waits(t, clock, 15*time.Second)
+	}
+	c.complains(wire.CodeClose, 0, "amqp:connection:forced")
+}
+
+func TestOnlyTheSessionFilterIsInForce(t *testing.T) {
+	t.Parallel()
+	c := opened(t, queues())
+	selector := wire.Map{{Key: wire.Symbol("selector"), Value: "a = 1"}}
+	c.say(0, wire.CodeAttach, "l", uint32(0), true, nil, nil,
+		wire.NewComposite(wire.CodeSource, "q", nil, nil, nil, nil, nil, nil, selector), wire.NewComposite(wire.CodeTarget, "me"))
+	a, err := wire.ParseAttach(c.hear(wire.CodeAttach))
+	if err != nil || a.Source.Filter() != nil {
+		t.Errorf("filter %v in force, %v", a.Source.Filter(), err)
+	}
+	c.say(0, wire.CodeAttach, "m", uint32(1), true, nil, nil,
+		wire.NewComposite(wire.CodeSource, "q", nil, nil, nil, nil, nil, wire.Symbol("copy")), wire.NewComposite(wire.CodeTarget, "me"))
+	c.hear(wire.CodeAttach)
+	c.complains(wire.CodeDetach, 2, "amqp:not-implemented")
+}
+
+func TestWhoKnowsTheKeyNeedsNoToken(t *testing.T) {
+	t.Parallel()
+	for mechanism, response := range map[string]string{"PLAIN": "\x00RootManageSharedAccessKey\x00SAS_KEY_VALUE", "ANONYMOUS": ""} {
+		o := queues()
+		o.CheckTokens = true
+		c := pipe(t, o)
+		c.header(wire.ProtocolSASL)
+		if _, err := wire.ReadFrame(c.r, 512); err != nil { // the mechanisms
+			t.Fatal(err)
+		}
+		c.write(wire.AppendFrame(nil, wire.FrameSASL, 0, func(b []byte) []byte {
+			return wire.AppendComposite(b, wire.CodeSASLInit, wire.Symbol(mechanism), []byte(response))
+		}))
+		if _, err := wire.ReadFrame(c.r, 512); err != nil { // the outcome
+			t.Fatal(err)
+		}
+		c.header(wire.ProtocolAMQP)
+		c.say(0, wire.CodeOpen, "raw")
+		c.hear(wire.CodeOpen)
+		c.say(0, wire.CodeBegin, nil, uint32(0), uint32(100), uint32(100))
+		c.hear(wire.CodeBegin)
+		c.attach("l", 0, false, "q")
+		c.hear(wire.CodeAttach)
+		if mechanism == "PLAIN" {
+			c.hear(wire.CodeFlow)
+		} else {
+			c.complains(wire.CodeDetach, 2, "amqp:unauthorized-access")
+		}
+	}
 }
 
 func FuzzConnection(f *testing.F) {

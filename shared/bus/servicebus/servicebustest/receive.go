@@ -28,6 +28,7 @@ type partial struct {
 
 // transfer takes a frame of a delivery.
 func (l *link) transfer(t wire.Transfer, payload []byte) {
+	l.use()
 	if l.partial == nil {
 		if !l.first(t) {
 			return
@@ -74,6 +75,9 @@ func (l *link) complete(p *partial) {
 	}
 	if !p.settled {
 		l.s.send(wire.Disposition{Receiver: true, First: p.id, Last: p.id, Settled: true, State: state}.Append)
+	}
+	for _, r := range l.conn().replies {
+		r.sendAnswers()
 	}
 	if l.credit < ourCredit/2 && !l.detached {
 		l.grant()

@@ -1,6 +1,7 @@
 package servicebustest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -53,7 +54,12 @@ const (
 // Limits of the service.
 const (
 	defaultLock       = time.Minute
+	minLock           = 5 * time.Second
 	maxLock           = 5 * time.Minute
+	minWindow         = 20 * time.Second
+	maxWindow         = 7 * 24 * time.Hour
+	minTTL            = time.Second
+	maxDeliveries     = 2000
 	defaultDeliveries = 10
 	defaultMessage    = 256 << 10
 	maxQueueName      = 260
@@ -121,9 +127,15 @@ func (q Queue) config() (broker.Config, error) {
 	switch {
 	case q.Name == "" || len(q.Name) > maxQueueName || strings.ContainsAny(q.Name, "?#*@$\\ ") || strings.Trim(q.Name, "/") != q.Name:
 		return broker.Config{}, fmt.Errorf("create queue %q: a name is 1 to %d characters without ? # * @ $ \\, spaces or a slash at the ends", q.Name, maxQueueName)
-	case q.LockDuration < 0 || q.LockDuration > maxLock:
-		return broker.Config{}, fmt.Errorf("create queue %q: lock duration %v, limit %v", q.Name, q.LockDuration, maxLock)
-	case q.MaxDeliveryCount < 0, q.DuplicateWindow < 0, q.TTL < 0, q.MaxMessageBytes < 0, q.MaxBytes < 0:
+	case outside(q.LockDuration, minLock, maxLock):
+		return broker.Config{}, fmt.Errorf("create queue %q: lock duration %v is not within %v and %v", q.Name, q.LockDuration, minLock, maxLock)
+	case outside(q.DuplicateWindow, minWindow, maxWindow):
+		return broker.Config{}, fmt.Errorf("create queue %q: duplicate window %v is not within %v and %v", q.Name, q.DuplicateWindow, minWindow, maxWindow)
+	case outside(q.TTL, minTTL, 1<<63-1):
+		return broker.Config{}, fmt.Errorf("create queue %q: time to live %v is less than %v", q.Name, q.TTL, minTTL)
+	case outside(q.MaxDeliveryCount, 1, maxDeliveries):
+		return broker.Config{}, fmt.Errorf("create queue %q: delivery count %d is not within 1 and %d", q.Name, q.MaxDeliveryCount, maxDeliveries)
+	case q.MaxMessageBytes < 0, q.MaxBytes < 0:
 		return broker.Config{}, fmt.Errorf("create queue %q: a limit is negative", q.Name)
 	}
 	c := broker.Config{Name: q.Name, Sessions: q.Sessions, Lock: q.LockDuration, MaxDelivery: q.MaxDeliveryCount,
@@ -139,6 +151,11 @@ func (q Queue) config() (broker.Config, error) {
 		c.MaxMessage = defaultMessage
 	}
 	return c, nil
+}
+
+// outside tells a value that is set and not within bounds.
+func outside[T cmp.Ordered](v, low, high T) bool {
+	return v != *new(T) && (v < low || v > high)
 }
 
 func (s *Server) listen(address string) error {

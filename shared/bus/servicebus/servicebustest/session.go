@@ -61,9 +61,9 @@ func newSession(c *conn, channel uint16, b wire.Begin) *session {
 func (s *session) send(write func([]byte) []byte) { s.c.send(s.channel, write) }
 
 // drop lets go of everything the session's links hold.
-func (s *session) drop() {
+func (s *session) drop(failed bool) {
 	for _, l := range s.links {
-		l.release()
+		l.release(failed)
 	}
 	s.links, s.queue = map[uint32]*link{}, nil
 	clear(s.unsettled)
@@ -71,14 +71,14 @@ func (s *session) drop() {
 
 // fail ends the session with an error.
 func (s *session) fail(condition, text string) {
-	s.drop()
+	s.drop(true)
 	s.ended = true
 	s.send(func(b []byte) []byte { return wire.AppendComposite(b, wire.CodeEnd, wire.NewError(condition, text)) })
 }
 
 func (s *session) perform(p *wire.Composite, payload []byte) error {
 	if p.Code == wire.CodeEnd {
-		s.drop()
+		s.drop(false)
 		if !s.ended {
 			s.send(func(b []byte) []byte { return wire.AppendComposite(b, wire.CodeEnd) })
 		}
@@ -139,7 +139,7 @@ func (s *session) detach(p *wire.Composite) error {
 		return nil
 	}
 	delete(s.links, d.Handle)
-	l.release()
+	l.release(false)
 	maps.DeleteFunc(s.unsettled, func(_ uint32, u unsettled) bool { return u.l == l })
 	if !l.detached {
 		l.answerAttach()
@@ -237,6 +237,7 @@ func (s *session) settle(id uint32, d wire.Disposition) {
 	if !ok || !final {
 		return
 	}
+	u.l.use()
 	state, err := d.State, s.c.s.settle(u, outcome)
 	if outcome.Verb == broker.DeadLetter { // clients take an error that comes back for a refusal
 		state = wire.NewComposite(wire.CodeRejected)

@@ -91,9 +91,39 @@ func TestSessionIsReleasedOnClose(t *testing.T) {
 	s.counts(servicebustest.Counts{Active: 1, Locked: 1})
 	s.ok(r.Close(s.within()))
 	again := s.named("x")
-	if m := s.receive(again); m.MessageID != "1" || m.DeliveryCount != 2 {
-		t.Errorf("got %s, delivery %d", m.MessageID, m.DeliveryCount)
+	if m := s.receive(again); m.MessageID != "1" || m.DeliveryCount != 1 {
+		t.Errorf("got %s, delivery %d: closing a session is no failed delivery", m.MessageID, m.DeliveryCount)
 	}
+	s.ok(s.client.Close(s.within()))
+	s.client = s.connect()
+	if m := s.receive(s.named("x")); m.MessageID != "1" || m.DeliveryCount != 1 {
+		t.Errorf("got %s, delivery %d: closing a connection is no failed delivery", m.MessageID, m.DeliveryCount)
+	}
+}
+
+func TestOneExpiredMessageEndsAllThatItsSessionHasReady(t *testing.T) {
+	s := tell(t, servicebustest.Queue{Sessions: true, DeadLetterOnExpiry: true})
+	short := inSession("x", "1")
+	short.TimeToLive = ptr(10 * time.Second)
+	s.send(inSession("x", "0"), short, inSession("x", "2"), inSession("y", "3"))
+	s.receive(s.named("x"))
+	s.clock.Advance(10 * time.Second)
+	s.counts(servicebustest.Counts{Active: 1, Locked: 1, DeadLettered: 2})
+	if got := ids(s.Messages("q/$deadletterqueue")); got != "1 2" {
+		t.Errorf("dead letters %s", got)
+	}
+}
+
+func TestSessionStateCountsTowardsTheQuota(t *testing.T) {
+	s := tell(t, servicebustest.Queue{Sessions: true, MaxBytes: 1000})
+	r := s.named("x")
+	s.ok(r.SetSessionState(s.within(), make([]byte, 900), nil))
+	s.says(r.SetSessionState(s.within(), make([]byte, 1001), nil), "maximum entity size")
+	m := inSession("x", "1")
+	m.Body = make([]byte, 200)
+	s.says(s.sender().SendMessage(s.within(), m, nil), "maximum entity size")
+	s.ok(r.SetSessionState(s.within(), nil, nil))
+	s.send(m)
 }
 
 func TestSessionLockExpires(t *testing.T) {

@@ -31,7 +31,7 @@ func TestSoak(t *testing.T) {
 	s := &soak{T: t, sessions: 100, each: 20, seen: map[string]int{}, drops: 12,
 		Server: servicebustest.New(t, servicebustest.Queue{Name: "q", Sessions: true, MaxDeliveryCount: 1000, DuplicateWindow: time.Hour})}
 	s.left = s.sessions * s.each
-	limit, cancel := context.WithTimeout(context.Background(), time.Minute)
+	limit, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	var workers sync.WaitGroup
 	for w := range 8 {
@@ -109,7 +109,7 @@ func (s *soak) work(limit context.Context, r *rand.Rand) {
 
 // session works on one session for a while. It returns false when the client had better be thrown away.
 func (s *soak) session(c *azservicebus.Client, r *rand.Rand) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), 150*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 400*time.Millisecond)
 	defer cancel()
 	sr, err := c.AcceptNextSessionForQueue(ctx, "q", nil)
 	if err != nil {

@@ -373,6 +373,46 @@ func TestALockedMessageExpiresOnlyWhenItComesBack(t *testing.T) {
 	s.counts(servicebustest.Counts{DeadLettered: 1})
 }
 
+func TestTheServiceSaysWhenAMessageExpires(t *testing.T) {
+	s := tell(t, servicebustest.Queue{TTL: time.Minute})
+	past := start.AddDate(-1, 0, 0)
+	s.ok(s.sender().SendAMQPAnnotatedMessage(s.within(), &azservicebus.AMQPAnnotatedMessage{
+		Body:       azservicebus.AMQPAnnotatedMessageBody{Data: [][]byte{[]byte("a")}},
+		Properties: &azservicebus.AMQPAnnotatedMessageProperties{CreationTime: &past, AbsoluteExpiryTime: &past, Subject: ptr("kept")},
+	}, nil))
+	p := s.receive(s.receiver(nil)).RawAMQPMessage.Properties
+	if want := start.Add(time.Minute); !p.AbsoluteExpiryTime.Equal(want) || !p.CreationTime.Equal(start) || *p.Subject != "kept" {
+		t.Errorf("created %v, expires %v, want %v and %v", p.CreationTime, p.AbsoluteExpiryTime, start, want)
+	}
+}
+
+func TestADeferredMessageExpiresOnlyWhenItIsAskedFor(t *testing.T) {
+	s := tell(t, servicebustest.Queue{TTL: time.Minute, DeadLetterOnExpiry: true})
+	s.send(message("a"))
+	r := s.receiver(nil)
+	m := s.receive(r)
+	s.ok(r.DeferMessage(s.within(), m, nil))
+	s.clock.Advance(time.Hour)
+	s.counts(servicebustest.Counts{Deferred: 1})
+	_, err := r.ReceiveDeferredMessages(s.within(), []int64{*m.SequenceNumber}, nil)
+	s.says(err, "does not exist")
+	s.counts(servicebustest.Counts{DeadLettered: 1})
+}
+
+func TestScheduledForOneMomentComeInTheirOrder(t *testing.T) {
+	s := tell(t, servicebustest.Queue{})
+	var ms []*azservicebus.Message
+	for i := range 20 {
+		ms = append(ms, message(fmt.Sprint(i)))
+	}
+	_, err := s.sender().ScheduleMessages(s.within(), ms, start.Add(time.Hour), nil)
+	s.ok(err)
+	s.clock.Advance(time.Hour)
+	if got, want := ids(s.Messages("q")), "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19"; got != want {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestBatch(t *testing.T) {
 	s := tell(t, servicebustest.Queue{})
 	sender := s.sender()

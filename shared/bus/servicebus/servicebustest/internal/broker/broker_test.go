@@ -91,7 +91,7 @@ func (m *model) step(send bool) {
 	case n == 4:
 		m.clock.Advance(time.Duration(m.r.IntN(40)) * time.Second)
 	case n == 5 && w.c != nil:
-		w.c.Close()
+		w.c.Close(m.r.IntN(2) == 0)
 		*w = worker{}
 	case n == 6 && w.c != nil:
 		m.q.Main.LoseSession(w.session, m.r.IntN(2) == 0)
@@ -102,7 +102,7 @@ func (m *model) step(send bool) {
 		}
 		w.c = c
 	case w.lost:
-		w.c.Close()
+		w.c.Close(true)
 		*w = worker{}
 	case len(w.got) > 0:
 		m.settle(w)

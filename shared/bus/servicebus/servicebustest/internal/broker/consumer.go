@@ -97,14 +97,15 @@ func (c *Consumer) queue() {
 }
 
 // Close ends the consumer. Messages it holds stay locked until their locks expire, but those of a session come
-// back at once, each with one more failed delivery.
-func (c *Consumer) Close() {
+// back at once: with failed each as one more failed delivery, else as if they had not been delivered.
+// https://learn.microsoft.com/azure/service-bus-messaging/message-sessions#impact-of-delivery-count
+func (c *Consumer) Close(failed bool) {
 	c.e.q.do(func(now time.Time) {
 		c.credit = 0
 		c.queue()
 		c.leave()
 		if c.session != nil {
-			c.e.release(c.session, now)
+			c.e.release(c.session, failed, now)
 		}
 	})
 }

@@ -21,6 +21,7 @@ const (
 	ArgumentError       = "com.microsoft:argument-error"
 	ServerBusy          = "com.microsoft:server-busy"
 	Timeout             = "com.microsoft:timeout"
+	quotaText           = "The maximum entity size has been reached or exceeded."
 	lockLostText        = "The lock supplied is invalid. Either the lock expired, or the message has already been removed from the queue."
 	sessionLostText     = "The session lock has expired or was released. Accept the session again."
 	messageNotFoundText = "Failed to lock one or more specified messages. The message does not exist."

@@ -9,16 +9,22 @@ import (
 // alarm is one thing that becomes due. The zero value is not set.
 type alarm struct {
 	at    time.Time
-	index int // in the heap plus one, 0 when not set
+	order int64 // which of two that are due at once comes first
+	index int   // in the heap plus one, 0 when not set
 	ring  func(now time.Time)
 }
 
 type alarmHeap []*alarm
 
-func (h alarmHeap) Len() int           { return len(h) }
-func (h alarmHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h alarmHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i]; h[i].index, h[j].index = i+1, j+1 }
-func (h *alarmHeap) Push(x any)        { a := x.(*alarm); a.index = len(*h) + 1; *h = append(*h, a) }
+func (h alarmHeap) Len() int { return len(h) }
+func (h alarmHeap) Less(i, j int) bool {
+	if h[i].at.Equal(h[j].at) {
+		return h[i].order < h[j].order
+	}
+	return h[i].at.Before(h[j].at)
+}
+func (h alarmHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i]; h[i].index, h[j].index = i+1, j+1 }
+func (h *alarmHeap) Push(x any)   { a := x.(*alarm); a.index = len(*h) + 1; *h = append(*h, a) }
 func (h *alarmHeap) Pop() any {
 	old := *h
 	a := old[len(old)-1]

@@ -26,7 +26,6 @@ type message struct {
 	body     *wire.Message
 	id       string // message id as text, "" when there is none
 	seq      int64
-	first    int64 // sequence number it was accepted with
 	session  *session
 	state    State
 	deferred bool // once deferred, it comes back only by number
@@ -124,9 +123,12 @@ func checkSession(w *wire.Message, needed bool) *Error {
 }
 
 // timeToLive reads the header's, or, where that is at its limit, the span between the two times the properties
-// hold. 0 is for ever.
+// hold, which count for nothing else. 0 is for ever.
 func timeToLive(w *wire.Message) time.Duration {
-	if w.Header.TTL != nil && *w.Header.TTL < wire.MaxTTL {
+	if w.Header.TTL == nil {
+		return 0
+	}
+	if *w.Header.TTL < wire.MaxTTL {
 		return time.Duration(*w.Header.TTL) * time.Millisecond
 	}
 	p := w.Properties
@@ -154,7 +156,7 @@ func IDText(id any) string {
 
 // accept puts a new message into the queue.
 func (e *Entity) accept(m *message, now time.Time) {
-	m.first, m.enqueued = m.seq, now
+	m.enqueued, m.alarm.order = now, m.seq
 	e.q.bytes += int64(m.body.Size())
 	m.alarm.ring = func(now time.Time) { e.timeUp(m, now) }
 	if e.bySess {
@@ -172,7 +174,7 @@ func (e *Entity) accept(m *message, now time.Time) {
 // timeUp is a message's alarm: a scheduled one is due, any other has expired.
 func (e *Entity) timeUp(m *message, now time.Time) {
 	if m.state != Scheduled {
-		e.expire(m)
+		e.expireAll(m)
 		return
 	}
 	e.all.remove(m.seq) // it is enqueued as if it came now, with a new number
@@ -185,10 +187,19 @@ func (e *Entity) timeUp(m *message, now time.Time) {
 func (e *Entity) activate(m *message, now time.Time) {
 	if m.ttl > 0 {
 		m.expires = m.enqueued.Add(m.ttl)
+		e.replace(m, m.body.WithExpiry(timestamp(m.enqueued), timestamp(m.expires)))
 	}
 	e.add(m, Active)
 	e.makeReady(m, now)
 }
+
+// replace puts another body in the place of a message's.
+func (e *Entity) replace(m *message, body *wire.Message) {
+	e.q.bytes += int64(body.Size() - m.body.Size())
+	m.body = body
+}
+
+func timestamp(t time.Time) wire.Timestamp { return wire.Timestamp(t.UnixMilli()) }
 
 func (e *Entity) add(m *message, s State) {
 	m.state = s
@@ -202,18 +213,19 @@ func (e *Entity) move(m *message, s State) {
 	m.state = s
 }
 
-// makeReady lets a message be received: by anyone, or by number when it was deferred.
+// makeReady lets a message be received: by anyone, or by number when it was deferred. A deferred one expires only
+// when it is asked for: https://learn.microsoft.com/azure/service-bus-messaging/message-deferral
 func (e *Entity) makeReady(m *message, now time.Time) {
-	if !m.expires.IsZero() && !m.expires.After(now) && !e.dead() {
-		e.expire(m)
+	if m.deferred {
+		e.move(m, Deferred)
+		return
+	}
+	if !e.dead() && m.expired(now) {
+		e.expireAll(m)
 		return
 	}
 	if !e.dead() {
 		e.q.alarms.set(&m.alarm, m.expires)
-	}
-	if m.deferred {
-		e.move(m, Deferred)
-		return
 	}
 	e.move(m, Active)
 	if m.session == nil {
@@ -223,6 +235,8 @@ func (e *Entity) makeReady(m *message, now time.Time) {
 	heap.Push(&m.session.ready, m)
 	e.offer(m.session, now)
 }
+
+func (m *message) expired(now time.Time) bool { return !m.expires.IsZero() && !m.expires.After(now) }
 
 // unready takes a message out of what can be received.
 func (e *Entity) unready(m *message) {
@@ -252,6 +266,16 @@ func (e *Entity) remove(m *message) {
 		m.session = nil
 		s.total--
 		e.forget(s)
+	}
+}
+
+// expireAll is the end of a message, and with it of all its session has ready:
+// https://learn.microsoft.com/azure/service-bus-messaging/message-sessions#message-expiration
+func (e *Entity) expireAll(m *message) {
+	s := m.session
+	e.expire(m)
+	for s != nil && len(s.ready) > 0 {
+		e.expire(s.ready[0])
 	}
 }
 

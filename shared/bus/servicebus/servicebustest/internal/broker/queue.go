@@ -126,8 +126,8 @@ func (q *Queue) take(ms []*wire.Message, now time.Time) ([]int64, *Error) {
 		}
 		size += int64(m.Size())
 	}
-	if q.MaxBytes > 0 && q.bytes+size > q.MaxBytes {
-		return nil, refuse(QuotaExceeded, "The maximum entity size has been reached or exceeded.")
+	if q.full(size) {
+		return nil, refuse(QuotaExceeded, quotaText)
 	}
 	seqs := make([]int64, len(drafts))
 	for i, m := range drafts {
@@ -140,6 +140,9 @@ func (q *Queue) take(ms []*wire.Message, now time.Time) ([]int64, *Error) {
 	}
 	return seqs, nil
 }
+
+// full tells whether there is no room for so many bytes more.
+func (q *Queue) full(more int64) bool { return q.MaxBytes > 0 && q.bytes+more > q.MaxBytes }
 
 // duplicate tells whether the message's id was accepted within the window, and remembers it. What happened to
 // the earlier message does not matter; a duplicate does not prolong the window.

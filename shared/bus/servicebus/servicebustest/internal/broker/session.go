@@ -95,8 +95,9 @@ func (e *Entity) Accept(id *string, link string, peekLock bool, sink Sink) (c *C
 	return c, err
 }
 
-// release takes the session from its holder. What was delivered and not settled comes back.
-func (e *Entity) release(s *session, now time.Time) {
+// release takes the session from its holder. What was delivered and not settled comes back, as a failed delivery
+// or not.
+func (e *Entity) release(s *session, failed bool, now time.Time) {
 	if s.by != nil {
 		s.by.session = nil
 	}
@@ -109,7 +110,7 @@ func (e *Entity) release(s *session, now time.Time) {
 	slices.SortFunc(locks, func(a, b *lock) int { return int(a.m.seq - b.m.seq) })
 	s.total++ // keeps it from being forgotten while its messages come back
 	for _, l := range locks {
-		e.unlock(l, true, now)
+		e.unlock(l, failed, now)
 	}
 	s.total--
 	e.offer(s, now)
@@ -118,7 +119,7 @@ func (e *Entity) release(s *session, now time.Time) {
 
 func (e *Entity) loseSession(s *session, tell bool, now time.Time) {
 	c := s.by
-	e.release(s, now)
+	e.release(s, true, now)
 	if c != nil && tell {
 		c.sink.Lost(refuse(SessionLockLost, sessionLostText))
 	}
@@ -172,6 +173,12 @@ func (e *Entity) SetSessionState(id, link string, state []byte) (err *Error) {
 			err = refuse(SizeExceeded, "The session state is too large.")
 			return
 		}
+		more := int64(len(state) - len(s.state))
+		if more > 0 && e.q.full(more) {
+			err = refuse(QuotaExceeded, quotaText)
+			return
+		}
+		e.q.bytes += more
 		s.state, s.changed = slices.Clone(state), now
 		if len(state) == 0 {
 			s.state = nil

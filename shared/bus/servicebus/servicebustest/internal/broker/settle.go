@@ -79,18 +79,12 @@ func (e *Entity) settle(token [16]byte, o Outcome, now time.Time) *Error {
 		e.bury(m, o)
 		return nil
 	}
-	e.edit(m, o.Properties)
+	e.replace(m, withProperties(m.body, o.Properties))
 	if o.Verb == Defer {
 		m.deferred = true
 	}
 	e.unlock(l, o.Verb == Abandon, now)
 	return nil
-}
-
-func (e *Entity) edit(m *message, props wire.Map) {
-	before := m.body.Size()
-	m.body = withProperties(m.body, props)
-	e.q.bytes += int64(m.body.Size() - before)
 }
 
 // Renew prolongs locks, all or none.
@@ -121,6 +115,10 @@ func (e *Entity) ReceiveDeferred(seqs []int64, link string, remove bool) (out []
 	e.q.do(func(now time.Time) {
 		for _, seq := range seqs {
 			m := e.all.find(seq)
+			if m != nil && m.state == Deferred && m.expired(now) && !e.dead() {
+				e.expire(m)
+				m = nil
+			}
 			if m == nil || m.state != Deferred {
 				err = refuse(MessageNotFound, messageNotFoundText)
 				return

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Header is the header section (3.2.1), and whether it was there.
@@ -215,14 +216,34 @@ func (m *Message) WithApplicationProperties(app Map) *Message {
 
 // WithMessageID returns a copy of m with another message id.
 func (m *Message) WithMessageID(id string) *Message {
-	out, fields := *m, []any{id}
+	out := m.withProperties(map[int]any{0: id})
+	out.Properties.MessageID = id
+	return out
+}
+
+// WithExpiry returns a copy of m that says when it was created and when it expires.
+func (m *Message) WithExpiry(created, expires Timestamp) *Message {
+	out := m.withProperties(map[int]any{8: expires, 9: created})
+	out.Properties.Created, out.Properties.Expiry = &created, &expires
+	return out
+}
+
+// withProperties returns a copy of m with some fields of its properties section replaced.
+func (m *Message) withProperties(replace map[int]any) *Message {
+	out := *m
+	var fields []any
 	if len(m.properties) > 0 {
-		if c, _, err := ReadComposite(m.properties); err == nil && len(c.Fields) > 1 {
-			fields = append(fields, c.Fields[1:]...)
+		if c, _, err := ReadComposite(m.properties); err == nil {
+			fields = slices.Clone(c.Fields)
 		}
 	}
+	for i, v := range replace {
+		for len(fields) <= i {
+			fields = append(fields, nil)
+		}
+		fields[i] = v
+	}
 	out.properties = AppendComposite(nil, codeProperties, fields...)
-	out.Properties.MessageID = id
 	return &out
 }
 

@@ -281,13 +281,24 @@ func (c *Composite) Address() string {
 	return s
 }
 
+// Fields of a source (3.5.3).
+const (
+	sourceMode   = 6 // distribution-mode
+	SourceFilter = 7
+)
+
 // Filter is the filter set of a source.
 func (c *Composite) Filter() Map {
-	if c == nil || len(c.Fields) < 8 {
+	if c == nil || len(c.Fields) <= SourceFilter {
 		return nil
 	}
-	m, _ := c.Fields[7].(Map)
+	m, _ := c.Fields[SourceFilter].(Map)
 	return m
+}
+
+// Copies tells a source that is to keep what it gives.
+func (c *Composite) Copies() bool {
+	return c != nil && len(c.Fields) > sourceMode && c.Fields[sourceMode] == Symbol("copy")
 }
 
 // Flow is the performative of 2.7.4.
