@@ -209,7 +209,7 @@ func (o options) move(ctx context.Context, s *stack.Stack, pairs []pair, out io.
 		return false, err
 	}
 	sum.Seconds = took.Seconds()
-	show(out, rows, sum, s)
+	show(ctx, out, rows, sum, s)
 	if o.JSON != "" {
 		if err := write(o.JSON, sum); err != nil {
 			return false, err

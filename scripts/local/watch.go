@@ -16,6 +16,7 @@ import (
 
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/pace"
 )
 
 // client calls the handler's HTTP functions through the host.
@@ -52,10 +53,26 @@ func (c client) call(ctx context.Context, method, path string, body []byte, into
 	return json.Unmarshal(got, into)
 }
 
+// fetch makes a request, again as often as the handler's rate limit wants.
 func (c client) fetch(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	for {
+		got, wait, err := c.once(ctx, method, path, body)
+		if wait == 0 {
+			return got, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// once makes a request. When there were too many, it returns how long to wait.
+func (c client) once(ctx context.Context, method, path string, body []byte) ([]byte, time.Duration, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	req.Header.Set("x-functions-key", c.key)
 	if body != nil {
@@ -63,17 +80,24 @@ func (c client) fetch(ctx context.Context, method, path string, body []byte) ([]
 	}
 	resp, err := new(http.Client).Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("call the handler: %w", err)
+		return nil, 0, fmt.Errorf("call the handler: %w", err)
 	}
 	defer resp.Body.Close()
 	got, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return nil, fmt.Errorf("call the handler: %w", err)
+		return nil, 0, fmt.Errorf("call the handler: %w", err)
+	}
+	if resp.StatusCode == http.StatusTooManyRequests {
+		wait, ok := pace.RetryAfter(resp.Header, time.Now())
+		if !ok {
+			return nil, time.Second, nil
+		}
+		return nil, max(time.Until(wait), time.Millisecond), nil
 	}
 	if resp.StatusCode >= 300 {
-		return nil, fmt.Errorf("call the handler: %s %s answers %s: %s", method, path, resp.Status, bytes.TrimSpace(got))
+		return nil, 0, fmt.Errorf("call the handler: %s %s answers %s: %s", method, path, resp.Status, bytes.TrimSpace(got))
 	}
-	return got, nil
+	return got, 0, nil
 }
 
 // submit submits the batch as CSV.
