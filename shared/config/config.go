@@ -113,8 +113,10 @@ func Environment(name string) (string, bool) { return os.LookupEnv(name) }
 // Read reads the settings. An error names the setting and says what to do.
 func Read(ctx context.Context, l Lookup) (Config, error) {
 	var c Config
-	if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: &c, Lookuper: l}); err != nil {
-		return c, fmt.Errorf("read settings: %w", err)
+	last := "" // envconfig's errors name the field; what it looked up last is the setting
+	asked := Lookup(func(name string) (string, bool) { last = name; return l(name) })
+	if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: &c, Lookuper: asked}); err != nil {
+		return c, fmt.Errorf("setting %s: %w", last, err)
 	}
 	return c, c.check()
 }
