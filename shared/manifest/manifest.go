@@ -66,6 +66,12 @@ func Name(m migration.MailboxID, pass int, plan migration.PlanID, shard int) str
 	return fmt.Sprintf("%s/%04d/%s/%05d", m, pass, plan, shard)
 }
 
+// RedoName is the blob name of what the verification of a plan wants to be copied again: a manifest of the items whose
+// content differs although listings show no difference. Of an item it has only the key and the folder.
+func RedoName(m migration.MailboxID, pass int, plan migration.PlanID) string {
+	return fmt.Sprintf("%s/%04d/%s/redo", m, pass, plan)
+}
+
 type trailer struct {
 	SHA256 string `json:"sha256"`
 }

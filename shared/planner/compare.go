@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mailferry/mailferry/shared/blob"
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/manifest"
@@ -25,6 +26,10 @@ func (p *Planner) compare(ctx context.Context, source mailbox.Source, target mai
 	if err != nil {
 		return nil, err
 	}
+	redo, err := p.redo(ctx, box)
+	if err != nil {
+		return nil, err
+	}
 	var todo []folderItems
 	for _, pair := range pairs {
 		have, err := mailbox.List(ctx, target, pair.Target.ID)
@@ -35,15 +40,43 @@ func (p *Planner) compare(ctx context.Context, source mailbox.Source, target mai
 		if err != nil {
 			return nil, fmt.Errorf("list source folder: %w", err)
 		}
-		if items := difference(want, have); len(items) > 0 {
+		if items := difference(want, have, redo[pair.Target.ID]); len(items) > 0 {
 			todo = append(todo, folderItems{manifest.Folder{Target: pair.Target.ID, Path: pair.Path}, items})
 		}
 	}
 	return todo, nil
 }
 
-// difference merges two sorted lists: what only want has is to be added, what differs in have is to be replaced.
-func difference(want, have []mailbox.Keyed) []manifest.Item {
+// redo reads which items the last verification found to differ in their content. A file that is damaged is no reason to
+// stop: verification finds them again.
+func (p *Planner) redo(ctx context.Context, box migration.Mailbox) (map[mailbox.FolderID]map[mailbox.Key]bool, error) {
+	last := box.Plan()
+	r, _, err := p.Manifests.Open(ctx, manifest.RedoName(box.ID, last.Pass, last.ID), 0)
+	if errors.Is(err, blob.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open what is to be copied again: %w", err)
+	}
+	defer r.Close()
+	m, err := manifest.Decode(r)
+	if err != nil && !errors.Is(err, manifest.ErrDamaged) {
+		return nil, err
+	}
+	again := map[mailbox.FolderID]map[mailbox.Key]bool{}
+	for _, it := range m.Items {
+		f := m.Folders[it.Folder].Target
+		if again[f] == nil {
+			again[f] = map[mailbox.Key]bool{}
+		}
+		again[f][it.Key] = err == nil
+	}
+	return again, nil
+}
+
+// difference merges two sorted lists: what only want has is to be added, what differs in have, or is to be copied again,
+// is to be replaced.
+func difference(want, have []mailbox.Keyed, redo map[mailbox.Key]bool) []manifest.Item {
 	held := map[mailbox.Identity]int{}
 	for _, h := range have {
 		held[h.Key.Identity]++
@@ -59,7 +92,7 @@ func difference(want, have []mailbox.Keyed) []manifest.Item {
 			it.Skip = mailbox.TooBig
 		}
 		if len(have) > 0 && have[0].Key == w.Key {
-			if len(mailbox.Differences(w.Item, have[0].Item)) == 0 {
+			if len(mailbox.Differences(w.Item, have[0].Item)) == 0 && !redo[w.Key] {
 				continue
 			}
 			it.Replace, it.Change = have[0].ID, have[0].Change

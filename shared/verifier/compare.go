@@ -28,6 +28,7 @@ type comparison struct {
 	counts   migration.Counts
 	findings []finding
 	deep     []pair         // matching items whose content is to be compared
+	redo     []pair         // of these, the ones whose content differs
 	leaves   []receipt.Leaf // matching items
 	skipped  []receipt.Skip
 }
@@ -35,6 +36,7 @@ type comparison struct {
 // pair is one item on both sides.
 type pair struct {
 	path           []string
+	folder         mailbox.FolderID // on the target
 	source, target mailbox.Keyed
 	past           ledger.GroupItem
 	leaf           int // index of its leaf
@@ -164,7 +166,7 @@ func (v *Verifier) both(p mailbox.Pair, s, t mailbox.Keyed, past history, c *com
 	c.leaves = append(c.leaves, receipt.Leaf{Folder: p.Path, Key: s.Key, Class: t.Class, Received: whole(t.Received), Bytes: t.Size,
 		Depth: receipt.Listing, Digest: receipt.ListingDigest(t.Properties)})
 	if v.Depth == Full || v.Depth == Sample && int(s.Key.Identity[0])%sampleOf == 0 {
-		c.deep = append(c.deep, pair{p.Path, s, t, past.of(p.Target.ID, s.Key), len(c.leaves) - 1})
+		c.deep = append(c.deep, pair{p.Path, p.Target.ID, s, t, past.of(p.Target.ID, s.Key), len(c.leaves) - 1})
 	}
 }
 

@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/mailferry/mailferry/shared/bus"
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/mailbox"
+	"github.com/mailferry/mailferry/shared/manifest"
 	"github.com/mailferry/mailferry/shared/migration"
 	"github.com/mailferry/mailferry/shared/outcome"
 	"github.com/mailferry/mailferry/shared/receipt"
@@ -99,6 +101,9 @@ func (v *Verifier) decide(ctx context.Context, box migration.Mailbox, found *com
 	if err != nil {
 		return err
 	}
+	if err := v.askAgain(ctx, box, found); err != nil {
+		return err
+	}
 	next, err := v.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {
 		if b.State != migration.Verifying || b.Pass != box.Pass {
 			return errStale
@@ -119,6 +124,34 @@ func (v *Verifier) decide(ctx context.Context, box migration.Mailbox, found *com
 		return v.sendPass(ctx, next)
 	case migration.Done:
 		return v.Ledger.Release(ctx, next)
+	}
+	return nil
+}
+
+// askAgain names the items whose content differs to the planner, which sees listings only. It reads the file if another
+// pass follows.
+func (v *Verifier) askAgain(ctx context.Context, box migration.Mailbox, found *comparison) error {
+	if len(found.redo) == 0 {
+		return nil
+	}
+	m := manifest.Manifest{Mailbox: box.ID, Pass: box.Pass, Plan: box.Plan().ID}
+	at := map[mailbox.FolderID]int{}
+	for _, p := range found.redo {
+		i, known := at[p.folder]
+		if !known {
+			i = len(m.Folders)
+			at[p.folder] = i
+			m.Folders = append(m.Folders, manifest.Folder{Target: p.folder, Path: p.path})
+		}
+		m.Items = append(m.Items, manifest.Item{Key: p.source.Key, Folder: i})
+	}
+	body, err := manifest.Encode(m)
+	if err != nil {
+		return err
+	}
+	err = v.Manifests.Put(ctx, manifest.RedoName(box.ID, box.Pass, box.Plan().ID), bytes.NewReader(body))
+	if err != nil && !errors.Is(err, blob.ErrExists) {
+		return fmt.Errorf("write what is to be copied again: %w", err)
 	}
 	return nil
 }
