@@ -107,18 +107,29 @@ type worker struct {
 	script *script
 	mu     sync.Mutex
 	dead   bool
+	hangUp func()        // ends its connections
 	frozen chan struct{} // closed when the worker stands still
 	thaw   chan struct{} // closed to let it go on
 }
 
 func newWorker(s *script) *worker {
-	return &worker{script: s, frozen: make(chan struct{}), thaw: make(chan struct{})}
+	return &worker{script: s, hangUp: func() {}, frozen: make(chan struct{}), thaw: make(chan struct{})}
 }
 
 func (w *worker) kill() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dead = true
+	w.hangUp()
+}
+
+func (w *worker) isFrozen() bool {
+	select {
+	case <-w.frozen:
+		return true
+	default:
+		return false
+	}
 }
 
 func (w *worker) isDead() bool {

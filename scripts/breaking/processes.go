@@ -11,7 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
-	"strings"
+	"regexp"
 	"sync"
 	"time"
 
@@ -34,6 +34,7 @@ type processes struct {
 	r     *rand.Rand
 	runs  []*processRun
 	front *front
+	swap  sync.RWMutex // guards the host
 	mu    sync.Mutex
 	hits  map[string]int
 	at    map[string]bool // points at which the workers are killed next
@@ -70,7 +71,7 @@ func (o options) real(ctx context.Context, n int, mails fill.Plan, log *slog.Log
 	for i := range n {
 		run := &processRun{seed: o.Seed + uint64(i)}
 		plan := mails
-		plan.Seed, plan.Total, plan.Each = run.seed, 1, 10+p.r.IntN(40)
+		plan.Seed, plan.Total, plan.Each = run.seed, 1, 40+p.r.IntN(80)
 		x := &pair{source: exchangetest.New(fmt.Sprintf("run%d@old.example", i), exchangetest.Options{}),
 			target: exchangetest.New(fmt.Sprintf("run%d@new.example", i), exchangetest.Options{Restamp: &online})}
 		if err := plan.Fill(x.source, 0); err != nil {
@@ -95,21 +96,19 @@ func (o options) real(ctx context.Context, n int, mails fill.Plan, log *slog.Log
 
 // migrate submits all waves and breaks things until they are over.
 func (p *processes) migrate(ctx context.Context) error {
-	for _, run := range p.runs {
-		body := "source,target\n" + run.pairs[0].source.Address + "," + run.pairs[0].target.Address + "\n"
-		var got struct{ Wave migration.WaveID }
-		if err := p.submit(ctx, body, &got); err != nil {
-			return err
-		}
-		run.wave = got.Wave
-	}
+	submitted := make(chan error, 1)
+	go func() { submitted <- p.submitAll(ctx) }()
 	const breaking = 45 * time.Second // afterwards the waves are left in peace, to come to an end
 	quiet := time.Now().Add(breaking)
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
-	for n := 0; ; n++ {
+	for n, all := 0, false; ; n++ {
 		select {
 		case <-tick.C:
+		case err := <-submitted:
+			if all = true; err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -121,7 +120,7 @@ func (p *processes) migrate(ctx context.Context) error {
 		} else {
 			p.disarm()
 		}
-		if n%8 > 0 {
+		if n%8 > 0 || !all {
 			continue
 		}
 		over, err := p.over(ctx)
@@ -131,31 +130,63 @@ func (p *processes) migrate(ctx context.Context) error {
 	}
 }
 
-// submit submits a batch, as often as the handler's rate limit wants.
-func (p *processes) submit(ctx context.Context, body string, into any) error {
-	const tries = 60
+// submitAll submits every run's wave while things break. A submission that failed is made again, as a person does: when
+// only its answer was lost, the mailbox is in an active wave already, which then is the run's.
+func (p *processes) submitAll(ctx context.Context) error {
+	for _, run := range p.runs {
+		body := "source,target\n" + run.pairs[0].source.Address + "," + run.pairs[0].target.Address + "\n"
+		wave, err := p.submit(ctx, body)
+		if err != nil {
+			return err
+		}
+		run.wave = wave
+	}
+	return nil
+}
+
+var activeWave = regexp.MustCompile(`in the active wave (w[a-z0-9-]+)`)
+
+// submit submits a batch as often as it takes.
+func (p *processes) submit(ctx context.Context, body string) (migration.WaveID, error) {
+	const tries = 120
 	var err error
 	for range tries {
-		if err = p.call(ctx, http.MethodPost, "/api/batches", body, into); err == nil || !strings.Contains(err.Error(), "429") {
-			return err
+		var got struct{ Wave migration.WaveID }
+		if err = p.call(ctx, http.MethodPost, "/api/batches", body, &got); err == nil {
+			return got.Wave, nil
+		}
+		if m := activeWave.FindStringSubmatch(err.Error()); m != nil {
+			var there json.RawMessage
+			if p.call(ctx, http.MethodGet, "/api/waves/"+m[1], "", &there) == nil {
+				return migration.WaveID(m[1]), nil
+			}
 		}
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
-			return ctx.Err()
+			return "", ctx.Err()
 		}
 	}
-	return err
+	return "", err
+}
+
+// host is the host that runs at the moment.
+func (p *processes) host() *hosttest.Host {
+	p.swap.RLock()
+	defer p.swap.RUnlock()
+	return p.Host
 }
 
 // revive starts the host again when it has stopped after its third crash, as the platform does.
 func (p *processes) revive(ctx context.Context) error {
 	select {
-	case <-p.Host.Done():
+	case <-p.host().Done():
 	default:
 		return nil
 	}
 	p.hit("process: host stopped after three crashes")
+	p.swap.Lock()
+	defer p.swap.Unlock()
 	return errors.Join(p.Host.Close(), p.StartHost(ctx))
 }
 
@@ -206,7 +237,7 @@ func (p *processes) killedAt(point string) bool {
 // killAll kills the processes that do the work.
 func (p *processes) killAll() {
 	for _, w := range workers {
-		_ = p.Host.Kill(w) // one that has ended is not killed
+		_ = p.host().Kill(w) // one that has ended is not killed
 	}
 }
 
@@ -237,7 +268,7 @@ func (p *processes) breakSomething() {
 		func() { p.loseSession(x) },
 		p.deliverTwice,
 		func() {
-			if p.Host.Inject(hosttest.Fault{Function: "copyshard", On: 1, Twice: true}) == nil {
+			if p.host().Inject(hosttest.Fault{Function: "copyshard", On: 1, Twice: true}) == nil {
 				p.hit("process: answer lost")
 			}
 		},
@@ -260,7 +291,7 @@ func (p *processes) count(name string, n int) {
 
 // killNow kills a function's process whatever it is doing.
 func (p *processes) killNow(function string) {
-	if p.Host.Kill(function) == nil {
+	if p.host().Kill(function) == nil {
 		p.hit("process: kill -9 at any moment")
 	}
 }
@@ -307,11 +338,11 @@ func (p *processes) over(ctx context.Context) (bool, error) {
 }
 
 func (p *processes) call(ctx context.Context, method, path, body string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, method, p.Host.URL()+path, bytes.NewReader([]byte(body)))
+	req, err := http.NewRequestWithContext(ctx, method, p.host().URL()+path, bytes.NewReader([]byte(body)))
 	if err != nil {
 		return err
 	}
-	req.Header.Set("x-functions-key", p.Host.Key())
+	req.Header.Set("x-functions-key", p.host().Key())
 	req.Header.Set("Content-Type", "text/csv")
 	resp, err := new(http.Client).Do(req)
 	if err != nil {

@@ -36,7 +36,7 @@ import (
 const (
 	lockDuration  = 5 * time.Minute
 	maxDeliveries = 10
-	doubt         = 90 * time.Second
+	doubt         = 5 * time.Minute // as the handler has it unless it is told otherwise
 )
 
 // run is one migration that is broken on purpose.
@@ -286,9 +286,16 @@ func (u *run) deliverAll(ctx context.Context) error {
 // deliver gives a message to a new worker and does with it what the service does afterwards.
 func (u *run) deliver(ctx context.Context, l bus.Letter) error {
 	w := newWorker(u.script)
+	alive, hangUp := context.WithCancel(ctx)
+	w.hangUp = hangUp
+	defer func() {
+		if !w.isFrozen() {
+			hangUp()
+		}
+	}()
 	p := pipeline.New(u.needs(w))
 	done := make(chan error, 1)
-	go func() { done <- p.Deliver(ctx, l.Queue, l.Message.Encode()) }()
+	go func() { done <- p.Deliver(alive, l.Queue, l.Message.Encode()) }()
 	var err error
 	select {
 	case err = <-done:
@@ -334,6 +341,7 @@ func (u *run) wakeZombies(all bool) {
 		}
 		close(z.w.thaw)
 		<-z.done
+		z.w.hangUp()
 	}
 	u.zombies = left
 }
