@@ -8,8 +8,10 @@ import (
 	"iter"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -107,9 +109,11 @@ type worker struct {
 	script *script
 	mu     sync.Mutex
 	dead   bool
-	hangUp func()        // ends its connections
-	frozen chan struct{} // closed when the worker stands still
-	thaw   chan struct{} // closed to let it go on
+	hangUp func() // ends its connections
+
+	imports, inside atomic.Int32  // imports under way, and how many of them stand still
+	frozen          chan struct{} // closed when the worker stands still
+	thaw            chan struct{} // closed to let it go on
 }
 
 func newWorker(s *script) *worker {
@@ -150,8 +154,41 @@ func (w *worker) stand() {
 	<-w.thaw
 }
 
+// rest waits until the imports of a worker that stands still have ended, but for those that stand still themselves.
+func (w *worker) rest() {
+	for deadline := time.Now().Add(patience); w.imports.Load() > w.inside.Load() && time.Now().Before(deadline); {
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+// inImport marks the context of an import.
+type inImport struct{}
+
+// wire counts requests to Graph that are under way.
+type wire struct {
+	next     http.RoundTripper
+	underWay atomic.Int32
+}
+
+func (c *wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.underWay.Add(1)
+	defer c.underWay.Add(-1)
+	return c.next.RoundTrip(r)
+}
+
+// rest waits until Graph is done with requests that their sender has given up. They take real time, and the clock must not
+// jump over minutes meanwhile: that would be a target that takes longer than the doubt to carry out what it has.
+func (u *run) rest() {
+	for quiet, deadline := 0, time.Now().Add(patience); quiet < 5 && time.Now().Before(deadline); quiet++ {
+		if u.graph.InFlight() > int(u.wire.underWay.Load()) {
+			quiet = -1
+		}
+		time.Sleep(500 * time.Microsecond)
+	}
+}
+
 // do carries an operation out under the script's faults. unknown is what the operation returns when its answer is lost.
-func (w *worker) do(point string, unknown error, op func() error) error {
+func (w *worker) do(ctx context.Context, point string, unknown error, op func() error) error {
 	if w.isDead() {
 		return errKilled
 	}
@@ -165,6 +202,10 @@ func (w *worker) do(point string, unknown error, op func() error) error {
 	case throttled:
 		return errThrottled
 	case freeze:
+		if ctx.Value(inImport{}) != nil {
+			w.inside.Add(1)
+			defer w.inside.Add(-1)
+		}
 		w.stand()
 	}
 	if w.isDead() {
@@ -191,12 +232,12 @@ type table struct {
 }
 
 // repeated is what an SDK does when an answer is lost: the request is sent again, and what it meets is returned.
-func (t table) repeated(again func() error) error {
-	return t.w.do("ledger write", errLostAnswer, func() error { return again() })
+func (t table) repeated(ctx context.Context, again func() error) error {
+	return t.w.do(ctx, "ledger write", errLostAnswer, func() error { return again() })
 }
 
 func (t table) Insert(ctx context.Context, rows ...ledger.Row) error {
-	err := t.repeated(func() error { return t.inner.Insert(ctx, rows...) })
+	err := t.repeated(ctx, func() error { return t.inner.Insert(ctx, rows...) })
 	if errors.Is(err, errLostAnswer) {
 		return t.inner.Insert(ctx, rows...)
 	}
@@ -209,7 +250,7 @@ func (t table) Replace(ctx context.Context, r ledger.Row) (out ledger.Row, err e
 			_, _ = t.inner.Replace(ctx, was)
 		}
 	}
-	err = t.repeated(func() (err error) { out, err = t.inner.Replace(ctx, r); return err })
+	err = t.repeated(ctx, func() (err error) { out, err = t.inner.Replace(ctx, r); return err })
 	if errors.Is(err, errLostAnswer) {
 		return t.inner.Replace(ctx, r)
 	}
@@ -217,7 +258,7 @@ func (t table) Replace(ctx context.Context, r ledger.Row) (out ledger.Row, err e
 }
 
 func (t table) Delete(ctx context.Context, r ledger.Row) error {
-	err := t.repeated(func() error { return t.inner.Delete(ctx, r) })
+	err := t.repeated(ctx, func() error { return t.inner.Delete(ctx, r) })
 	if errors.Is(err, errLostAnswer) {
 		return t.inner.Delete(ctx, r)
 	}
@@ -225,13 +266,13 @@ func (t table) Delete(ctx context.Context, r ledger.Row) error {
 }
 
 func (t table) Row(ctx context.Context, partition, key string) (out ledger.Row, err error) {
-	err = t.w.do("ledger read", errUnavailable, func() (err error) { out, err = t.inner.Row(ctx, partition, key); return err })
+	err = t.w.do(ctx, "ledger read", errUnavailable, func() (err error) { out, err = t.inner.Row(ctx, partition, key); return err })
 	return out, err
 }
 
 func (t table) Rows(ctx context.Context, partition, prefix string) iter.Seq2[ledger.Row, error] {
 	return func(yield func(ledger.Row, error) bool) {
-		if err := t.w.do("ledger read", errUnavailable, func() error { return nil }); err != nil {
+		if err := t.w.do(ctx, "ledger read", errUnavailable, func() error { return nil }); err != nil {
 			yield(ledger.Row{}, err)
 			return
 		}
@@ -250,11 +291,11 @@ func (s store) Put(ctx context.Context, name string, r io.Reader) error {
 	if s.point == "staging" && s.w.script.next("staging block") == killAmid {
 		r = &dying{r: r, w: s.w, left: 3 << 20}
 	}
-	return s.w.do(s.point, errLostAnswer, func() error { return s.inner.Put(ctx, name, r) })
+	return s.w.do(ctx, s.point, errLostAnswer, func() error { return s.inner.Put(ctx, name, r) })
 }
 
 func (s store) Open(ctx context.Context, name string, offset int64) (r io.ReadCloser, size int64, err error) {
-	err = s.w.do("blob read", errUnavailable, func() (err error) { r, size, err = s.inner.Open(ctx, name, offset); return err })
+	err = s.w.do(ctx, "blob read", errUnavailable, func() (err error) { r, size, err = s.inner.Open(ctx, name, offset); return err })
 	return r, size, err
 }
 
@@ -293,7 +334,7 @@ type postbox struct {
 }
 
 func (b postbox) Send(ctx context.Context, letters ...bus.Letter) error {
-	return b.w.do("send", errLostAnswer, func() error { return b.inner.Send(ctx, letters...) })
+	return b.w.do(ctx, "send", errLostAnswer, func() error { return b.inner.Send(ctx, letters...) })
 }
 
 // sources and targets open mailboxes as a worker sees them.
@@ -331,17 +372,23 @@ type target struct {
 }
 
 func (t target) Import(ctx context.Context, f mailbox.FolderID, s mailbox.Stream) (id mailbox.ItemID, err error) {
-	err = t.w.do("import", mailbox.ErrUnknown, func() (err error) { id, err = t.Target.Import(ctx, f, s); return err })
+	t.w.imports.Add(1)
+	defer t.w.imports.Add(-1)
+	ctx = context.WithValue(ctx, inImport{}, true)
+	err = t.w.do(ctx, "import", mailbox.ErrUnknown, func() (err error) { id, err = t.Target.Import(ctx, f, s); return err })
 	return id, err
 }
 
 func (t target) Replace(ctx context.Context, f mailbox.FolderID, old mailbox.Item, s mailbox.Stream) (id mailbox.ItemID, err error) {
-	err = t.w.do("import", mailbox.ErrUnknown, func() (err error) { id, err = t.Target.Replace(ctx, f, old, s); return err })
+	t.w.imports.Add(1)
+	defer t.w.imports.Add(-1)
+	ctx = context.WithValue(ctx, inImport{}, true)
+	err = t.w.do(ctx, "import", mailbox.ErrUnknown, func() (err error) { id, err = t.Target.Replace(ctx, f, old, s); return err })
 	return id, err
 }
 
 func (t target) CreateFolder(ctx context.Context, f mailbox.Folder) (out mailbox.Folder, err error) {
-	err = t.w.do("import", mailbox.ErrUnknown, func() (err error) { out, err = t.Target.CreateFolder(ctx, f); return err })
+	err = t.w.do(ctx, "import", mailbox.ErrUnknown, func() (err error) { out, err = t.Target.CreateFolder(ctx, f); return err })
 	return out, err
 }
 

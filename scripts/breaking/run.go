@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -46,6 +47,7 @@ type run struct {
 	script  *script
 	ews     *ewstest.Server
 	graph   *graphtest.Server
+	wire    *wire // to it
 	source  *ews.Client
 	target  *graph.Client
 	ledger  *ledger.Ledger
@@ -108,7 +110,8 @@ func newRun(ctx context.Context, seed uint64, plan fill.Plan, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
-	u.target, err = graph.New(graph.Options{BaseURL: u.graph.URL(), Credential: identity{u.graph, u.clock}, Clock: u.clock, Patience: -1})
+	u.wire = &wire{next: &http.Transport{MaxIdleConnsPerHost: 64, ExpectContinueTimeout: time.Second}}
+	u.target, err = graph.New(graph.Options{BaseURL: u.graph.URL(), Credential: identity{u.graph, u.clock}, Clock: u.clock, Patience: -1, Transport: u.wire})
 	if err != nil {
 		return nil, err
 	}
@@ -300,10 +303,13 @@ func (u *run) deliver(ctx context.Context, l bus.Letter) error {
 	select {
 	case err = <-done:
 	case <-w.frozen:
+		w.rest()
+		u.rest()
 		u.zombies = append(u.zombies, &zombie{w, 1 + u.r.IntN(6), done})
 		return u.redeliver(ctx, l, errors.New("lock lost"), lockDuration)
 	}
 	if w.isDead() {
+		u.rest()
 		return u.redeliver(ctx, l, errKilled, time.Duration(u.r.IntN(int(lockDuration))))
 	}
 	if err == nil {
@@ -342,6 +348,7 @@ func (u *run) wakeZombies(all bool) {
 		close(z.w.thaw)
 		<-z.done
 		z.w.hangUp()
+		u.rest()
 	}
 	u.zombies = left
 }

@@ -64,6 +64,9 @@ func (s *Server) Count(m *exchangetest.Mailbox, op Op) Count {
 // included: 5 and above have been throttled.
 func (s *Server) Peak(m *exchangetest.Mailbox) int { return s.meter.peak(s.MailboxID(m)) }
 
+// InFlight returns how many requests are being served, those that wait for a fault's end included.
+func (s *Server) InFlight() int { return int(s.inFlight.Load()) }
+
 // Unbound returns how many imports came without the cookie that an earlier import of their session was given, and so
 // may have gone to another server.
 func (s *Server) Unbound() int {

@@ -91,6 +91,8 @@ func (a *answer) cut() {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.inFlight.Add(1)
+	defer s.inFlight.Add(-1)
 	stamp(w, r)
 	w.Header().Set("Date", s.clock.Now().UTC().Format(http.TimeFormat))
 	path := r.URL.EscapedPath()

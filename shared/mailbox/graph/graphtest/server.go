@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +44,8 @@ type Options struct {
 
 // Server is a running simulator. It is safe for concurrent use.
 type Server struct {
+	inFlight atomic.Int64
+
 	o              Options
 	clock          clockwork.Clock
 	log            *slog.Logger
