@@ -2,7 +2,8 @@
 //
 //	take over what an earlier plan's workers may still be importing, and wait for it
 //	list the target; list the source; make the folders that are missing
-//	per folder, merge both lists by key: what only the source has is to be added, what differs is to be replaced
+//	per folder, merge both lists by key: what only the source has is to be added, what differs, or was found to differ in its
+//	content by the last verification, is to be replaced
 //	sort what is to be copied by folder and key; cut it into shards of one upload window each
 //	write the manifests under a new plan ID; then, under the condition that nobody planned meanwhile, the ledger
 //	send the first copy message, or the verify message when there is nothing to copy

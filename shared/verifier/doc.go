@@ -4,6 +4,7 @@
 //	per folder, merge both sorted lists by key: match, missing, extra, differs
 //	what is missing for a reason that stands in the ledger is skipped; what is only on the target and not from us is its own
 //	as far as asked for, export matching items from the target and compare their content with what the source sent
+//	name the items whose content differs to the planner, who sees listings only
 //	write counts and problems; then one more pass if items are missing or differ, at most three in a row; else the end
 //
 // Nothing is taken from the ledger but reasons, what was on the target before, and the digests of what the source sent:
