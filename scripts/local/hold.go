@@ -29,11 +29,12 @@ Functions      %s
   key          %s   (x-functions-key)
   master key   %s
   ferry        FERRY_URL=%s FERRY_KEY=%s go run ./scripts/ferry doctor
+  in a browser %s/api/waves?code=%s
 `, s.EWS.URL(), stack.ServiceDomain, stack.ServiceUser, stack.ServicePassword,
 		stack.ServiceDomain, owner(0), owner(len(pairs)-1), ownerPassword,
 		pairs[0].source.Address, pairs[len(pairs)-1].source.Address,
 		s.Graph.URL(), s.Graph.Token(), identity, header, pairs[0].target.Address, pairs[len(pairs)-1].target.Address,
 		s.Bus.ConnectionString(), s.Storage, s.Host.URL(), s.Host.Key(), s.Host.MasterKey(),
-		s.Host.URL(), s.Host.Key())
+		s.Host.URL(), s.Host.Key(), s.Host.URL(), s.Host.Key())
 	<-ctx.Done()
 }

@@ -18,6 +18,19 @@ var (
 	ErrChanged     = errors.New("item changed meanwhile")
 )
 
+// Advice says what a person can do about an error that ended a mailbox's work, "" when that stands in the error itself.
+func Advice(err error) string {
+	switch {
+	case errors.Is(err, ErrNoMailbox):
+		return "check the address, and that the mailbox is there and has a licence; then retry it"
+	case errors.Is(err, ErrAccess):
+		return "check the service account's password and rights at the source, or the app's permissions on the target; then retry it"
+	case errors.Is(err, ErrQuota):
+		return "make room or raise its quota; then retry it"
+	}
+	return ""
+}
+
 // Throttled says that the other side wants no requests before Until. Nothing was carried out.
 type Throttled struct {
 	Until time.Time // on the clock of this process

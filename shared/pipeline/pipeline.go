@@ -183,19 +183,23 @@ func (p *Pipeline) stage(ctx context.Context, q migration.Queue, m migration.Mes
 
 // fail marks the mailbox failed.
 func (p *Pipeline) fail(ctx context.Context, q migration.Queue, m migration.Message, cause error) error {
+	why := cause.Error()
+	if what := mailbox.Advice(cause); what != "" {
+		why += "; " + what
+	}
 	p.Log.Warn("mailbox failed", "queue", q, "wave", m.Wave, "mailbox", m.Mailbox, "pass", m.Pass, "reason", cause.Error())
 	_, err := p.Ledger.ChangeMailbox(ctx, m.Wave, m.Mailbox, func(b *migration.Mailbox) error {
 		if !b.Concerns(m) {
 			return nil
 		}
-		b.Problem = cause.Error()
+		b.Problem = why
 		return b.To(migration.Failed, p.Clock.Now())
 	})
 	if err != nil {
 		return fmt.Errorf("mark mailbox failed: %w", errors.Join(err, cause))
 	}
 	err = p.Ledger.Report(ctx, m.Wave, ledger.Problem{Mailbox: m.Mailbox, Pass: m.Pass, About: "failed-" + string(q),
-		Reason: "mailbox failed", Detail: cause.Error(), Seen: p.Clock.Now()})
+		Reason: "mailbox failed", Detail: why, Seen: p.Clock.Now()})
 	if err != nil {
 		return fmt.Errorf("report failed mailbox: %w", err)
 	}

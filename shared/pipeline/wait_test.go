@@ -44,3 +44,28 @@ func TestWhyAMailboxWaits(t *testing.T) {
 		})
 	}
 }
+
+// A mailbox that needs a person says what the person can do.
+func TestAFailedMailboxSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]string{
+		mailbox.ErrNoMailbox: "no such mailbox; check the address",
+		mailbox.ErrAccess:    "access denied; check the service account's password",
+		mailbox.ErrQuota:     "mailbox is full; make room",
+	} {
+		t.Run(err.Error(), func(t *testing.T) {
+			t.Parallel()
+			s := pipelinetest.Tell(t)
+			s.OnSource.Open = func(string) error { return err }
+			s.Begin()
+			s.Finish()
+			b := s.Box()
+			if b.State != migration.Failed || !strings.Contains(b.Problem, want) {
+				t.Errorf("%s: %q, want %q", b.State, b.Problem, want)
+			}
+			if p := s.Problems(); len(p) != 1 || p[0].Detail != b.Problem {
+				t.Errorf("reported %+v", p)
+			}
+		})
+	}
+}
