@@ -103,7 +103,7 @@ func assemble(c config.Config, clock clockwork.Clock, t *telemetry.Telemetry, lo
 	if err != nil {
 		return nil, fmt.Errorf("open target: %w", err)
 	}
-	n := pipeline.Needs{Targets: target, Clock: clock, Log: log, Telemetry: t, NewID: newID,
+	n := pipeline.Needs{Clock: clock, Log: log, Telemetry: t, NewID: newID,
 		Depth: verifier.Depth(c.Verify), Memory: c.Memory, Budget: c.Budget, Doubt: c.Doubt, Release: version()}
 	if c.ReceiptKey != "" {
 		if n.Key, err = receipt.ParseKey(c.ReceiptKey.Reveal()); err != nil {
@@ -114,6 +114,7 @@ func assemble(c config.Config, clock clockwork.Clock, t *telemetry.Telemetry, lo
 		return nil, err
 	}
 	n.Sources = &fleet.Sources{Accounts: counted{source, telemetry.Requests(source)}, Ledger: n.Ledger, Clock: clock, Log: log}
+	n.Targets = &fleet.Targets{Apps: target, Ledger: n.Ledger, Clock: clock, Log: log}
 	return pipeline.New(n), nil
 }
 

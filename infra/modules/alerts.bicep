@@ -90,7 +90,7 @@ var logAlerts = [
     severity: 2
     every: 'PT5M'
     within: 'PT30M'
-    description: 'The on-premises Exchange keeps a service account away for more than 15 minutes. Add accounts, lower ewsConcurrency, or ask who runs it.'
+    description: 'The on-premises Exchange keeps a service account away, or Graph the whole app, for more than 15 minutes. For an account: add others, lower ewsConcurrency, or ask who runs it. For graph-app: start fewer mailboxes at once.'
     query: '''
       traces
       | extend d = parse_json(message)

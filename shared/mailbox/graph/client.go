@@ -125,6 +125,10 @@ func (c *Client) Target(ctx context.Context, address string) (mailbox.Target, er
 	return m, nil
 }
 
+// App names the app registration by whose requests Graph counts, and returns its fence: that is up while Graph wants no
+// requests of the app, whatever the mailbox. Raise it to pass on what another instance was told.
+func (c *Client) App() (name string, fence *pace.Fence) { return "graph-app", &c.app }
+
 // Open finds the primary mailbox of an address. mailbox.ErrNoMailbox when there is none in Exchange Online.
 func (c *Client) Open(ctx context.Context, address string) (*Mailbox, error) {
 	if address == "" {
