@@ -179,11 +179,11 @@ func (c *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 // rest waits until Graph is done with requests that their sender has given up. They take real time, and the clock must not
 // jump over minutes meanwhile: that would be a target that takes longer than the doubt to carry out what it has.
 func (u *run) rest() {
-	for quiet, deadline := 0, time.Now().Add(patience); quiet < 5 && time.Now().Before(deadline); quiet++ {
+	for quiet, deadline := 0, time.Now().Add(patience); quiet < 4 && time.Now().Before(deadline); quiet++ {
 		if u.graph.InFlight() > int(u.wire.underWay.Load()) {
 			quiet = -1
 		}
-		time.Sleep(500 * time.Microsecond)
+		time.Sleep(200 * time.Microsecond)
 	}
 }
 

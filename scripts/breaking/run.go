@@ -282,6 +282,7 @@ func (u *run) deliverAll(ctx context.Context) error {
 		if err := u.deliver(ctx, letter); err != nil {
 			return err
 		}
+		u.rest()
 	}
 	return fmt.Errorf("still busy after %d deliveries", limit)
 }
@@ -304,12 +305,10 @@ func (u *run) deliver(ctx context.Context, l bus.Letter) error {
 	case err = <-done:
 	case <-w.frozen:
 		w.rest()
-		u.rest()
 		u.zombies = append(u.zombies, &zombie{w, 1 + u.r.IntN(6), done})
 		return u.redeliver(ctx, l, errors.New("lock lost"), lockDuration)
 	}
 	if w.isDead() {
-		u.rest()
 		return u.redeliver(ctx, l, errKilled, time.Duration(u.r.IntN(int(lockDuration))))
 	}
 	if err == nil {
@@ -348,6 +347,8 @@ func (u *run) wakeZombies(all bool) {
 		close(z.w.thaw)
 		<-z.done
 		z.w.hangUp()
+	}
+	if len(left) < len(u.zombies) {
 		u.rest()
 	}
 	u.zombies = left
