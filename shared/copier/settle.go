@@ -90,7 +90,7 @@ func (g *group) unresolved(ctx context.Context, folder int, spare map[mailbox.Id
 	return nil
 }
 
-// known collects the target ids of this shard's groups, and of the shard before when a run of equal items began there.
+// known collects the target ids of this shard's groups, and of the shards before when a run of equal items may have begun there.
 func (g *group) known(ctx context.Context, folder int) (map[mailbox.ItemID]bool, error) {
 	ids := map[mailbox.ItemID]bool{}
 	add := func(groups map[int]*ledger.Group) {
@@ -104,7 +104,7 @@ func (g *group) known(ctx context.Context, folder int) (map[mailbox.ItemID]bool,
 	}
 	add(g.groups)
 	first := g.shard.Items[0]
-	if first.Folder == folder && first.Key.Ordinal > first.Before {
+	if first.Folder == folder && first.Key.Ordinal > 0 {
 		for n := g.message.Shard - 1; n >= 0; n-- {
 			of := g.of()
 			of.Shard = n
