@@ -359,6 +359,7 @@ type GroupItem struct {
 	Attachments int            `json:"attachments,omitempty"`
 	Replaced    bool           `json:"replaced,omitempty"` // it overwrote an item that was there
 	Found       bool           `json:"found,omitempty"`    // its import's answer was lost; it was found by its key
+	Lost        int            `json:"lost,omitempty"`     // how often its import's answer was lost
 }
 
 // Settled says whether the item has a result.
