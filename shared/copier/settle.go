@@ -132,6 +132,9 @@ func (g *group) copyAlone(ctx context.Context, at []int) error {
 			}
 			return err
 		})
+		if it != nil {
+			err = nil // the item is whole, whatever came after it
+		}
 		if err != nil && g.breaksOff(ctx, err) {
 			err = &mailbox.ItemError{Reason: mailbox.Corrupt, Detail: "the source breaks off while sending it"}
 		}
