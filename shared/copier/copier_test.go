@@ -1055,7 +1055,7 @@ func TestAnAnswerThatBreaksOffBehindAnItem(t *testing.T) {
 	mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
 	exports := 0
 	s.OnSource.Export = func(mailbox.ItemID) error {
-		if exports++; exports <= 4 { // until items are exported one by one
+		if exports++; exports <= 3 { // until items are exported one by one
 			return mailbox.ErrUnavailable
 		}
 		return nil
