@@ -188,7 +188,7 @@ func (o *Operator) move(ctx context.Context, a Action, box migration.Mailbox, to
 
 // goOn plans a new pass. A mailbox that had not begun begins; one that was ready for its cutover is so again.
 func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) (migration.State, *bus.Letter, error) {
-	if err := o.Ledger.Claim(ctx, box); err != nil {
+	if err := o.Ledger.Claim(ctx, box, o.Clock.Now()); err != nil {
 		return box.State, nil, err
 	}
 	box, err := o.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {

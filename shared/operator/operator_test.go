@@ -82,7 +82,7 @@ func TestAMailboxThatAnotherWaveHasDoesNotHoldUpTheOthers(t *testing.T) {
 	other := boxes[1]
 	other.Wave, other.State = "w2", migration.Copying
 	err := errors.Join(l.AddMailboxes(t.Context(), []migration.Mailbox{other}), l.AddWave(t.Context(), migration.Wave{ID: "w2"}),
-		l.Claim(t.Context(), other))
+		l.Claim(t.Context(), other, time.Now()))
 	if err != nil {
 		t.Fatal(err)
 	}

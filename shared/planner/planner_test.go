@@ -676,3 +676,27 @@ func TestAFolderThatIsRefusedUnderEveryName(t *testing.T) {
 		t.Errorf("after the retry %+v", b)
 	}
 }
+
+// Another wave may have found the mailbox failed in the moment in which it was retried. One of the two goes on.
+func TestOfTwoWavesOnePlans(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.Tell(t)
+	mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
+	s.Begin()
+	l := s.Next()
+	if err := s.Planner.Plan(t.Context(), l.Message); err != nil {
+		t.Fatal(err)
+	}
+	other := s.Box()
+	other.Wave, other.Submitted = "w-other", s.Clock.Now()
+	s.Change(func(b *migration.Mailbox) { b.State = migration.Failed })
+	err := errors.Join(s.Ledger.AddMailboxes(t.Context(), []migration.Mailbox{other}), s.Ledger.Claim(t.Context(), other, s.Clock.Now()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Change(func(b *migration.Mailbox) { b.State = migration.Planning })
+	err = s.Planner.Plan(t.Context(), migration.Message{Wave: s.Wave, Mailbox: other.ID, Pass: 2})
+	if !outcome.Cancelled(err) || !strings.Contains(err.Error(), "w-other") {
+		t.Errorf("error %v, want that the other wave has it", err)
+	}
+}
