@@ -700,3 +700,46 @@ func TestOfTwoWavesOnePlans(t *testing.T) {
 		t.Errorf("error %v, want that the other wave has it", err)
 	}
 }
+
+// A planner that was held up between the ledger's two rows may write the older plan as the last one when it wakes.
+func TestAnEarlierPlanIsFoundWithoutTheNoteOfIt(t *testing.T) {
+	t.Parallel()
+	for _, another := range []bool{false, true} {
+		t.Run(fmt.Sprintf("another wave %t", another), func(t *testing.T) {
+			t.Parallel()
+			s := pipelinetest.Tell(t)
+			mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
+			planned(t, s)
+			first := s.Box()
+			s.Change(func(b *migration.Mailbox) { b.State = migration.Planning })
+			if err := s.Planner.Plan(t.Context(), migration.Message{Wave: s.Wave, Mailbox: first.ID, Pass: 2}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Ledger.SetLastPlan(t.Context(), first); err != nil {
+				t.Fatal(err)
+			}
+			b := s.Box()
+			of := ledger.GroupsOf{Mailbox: b.ID, Pass: 2, Plan: b.Plan().ID}
+			group := &ledger.Group{Phase: ledger.Importing, Owner: "a worker", Since: s.Clock.Now(), Items: make([]ledger.GroupItem, 3)}
+			if err := s.Ledger.BeginGroup(t.Context(), of, 0, group); err != nil {
+				t.Fatal(err)
+			}
+			next := migration.Message{Wave: s.Wave, Mailbox: first.ID, Pass: 3}
+			if another {
+				if _, err := s.Operator.Act(t.Context(), operator.Cancel, s.Wave, first.ID); err != nil {
+					t.Fatal(err)
+				}
+				s.Begin()
+				next.Wave, next.Pass = s.Wave, 1
+			} else {
+				s.Change(func(b *migration.Mailbox) { b.State = migration.Planning })
+			}
+			if _, snoozed := outcome.Snoozed(s.Planner.Plan(t.Context(), next)); !snoozed {
+				t.Error("planned while an import may still be carried out")
+			}
+			if err := s.Ledger.HoldsGroup(t.Context(), group); !errors.Is(err, ledger.ErrConflict) {
+				t.Errorf("the worker still has its group: %v", err)
+			}
+		})
+	}
+}
