@@ -743,3 +743,38 @@ func TestAnEarlierPlanIsFoundWithoutTheNoteOfIt(t *testing.T) {
 		})
 	}
 }
+
+// A damaged note of the last plan costs a look at every wave, and no mailbox.
+func TestADamagedNoteOfTheLastPlan(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.Tell(t)
+	mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
+	planned(t, s)
+	b := s.Box()
+	of := ledger.GroupsOf{Mailbox: b.ID, Pass: 1, Plan: b.Plan().ID}
+	group := &ledger.Group{Phase: ledger.Importing, Owner: "a worker", Since: s.Clock.Now(), Items: make([]ledger.GroupItem, 3)}
+	note, err := s.Ledger.Groups.Row(t.Context(), string(b.ID), "last-plan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	note.Body = []byte(`{"sum":"","row":{}}`)
+	if _, err = s.Ledger.Groups.Replace(t.Context(), note); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Operator.Act(t.Context(), operator.Cancel, s.Wave, b.ID)
+	if err = errors.Join(err, s.Ledger.BeginGroup(t.Context(), of, 0, group)); err != nil {
+		t.Fatal(err)
+	}
+	s.Begin()
+	first := migration.Message{Wave: s.Wave, Mailbox: b.ID, Pass: 1}
+	if _, snoozed := outcome.Snoozed(s.Planner.Plan(t.Context(), first)); !snoozed {
+		t.Error("planned while an import may still be carried out")
+	}
+	s.Clock.Advance(90 * time.Second)
+	if err := s.Planner.Plan(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	if last, err := s.Ledger.LastPlan(t.Context(), b.ID); err != nil || last.Wave != s.Wave {
+		t.Errorf("noted %+v, err %v", last, err)
+	}
+}

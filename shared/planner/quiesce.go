@@ -52,6 +52,9 @@ func (p *Planner) lastGroups(ctx context.Context, box migration.Mailbox) ([]*led
 		return nil, err
 	}
 	last, err := p.Ledger.LastPlan(ctx, box.ID)
+	if errors.Is(err, ledger.ErrCorrupt) {
+		return p.groupsOfAll(ctx, box.ID)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the last plan: %w", err)
 	}
@@ -68,6 +71,29 @@ func (p *Planner) lastGroups(ctx context.Context, box migration.Mailbox) ([]*led
 	}
 	others, err := p.groupsOf(ctx, box.ID, plan, from, to)
 	return append(all, others...), err
+}
+
+// groupsOfAll are the groups that may be in work in any wave, for when it is not known which was the last.
+func (p *Planner) groupsOfAll(ctx context.Context, id migration.MailboxID) ([]*ledger.Group, error) {
+	var all []*ledger.Group
+	for w, err := range p.Ledger.AllWaves(ctx) {
+		if err != nil {
+			return nil, fmt.Errorf("list waves: %w", err)
+		}
+		was, err := p.Ledger.Mailbox(ctx, w.ID, id)
+		if errors.Is(err, ledger.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read mailbox of wave %s: %w", w.ID, err)
+		}
+		groups, err := p.groupsOf(ctx, id, was.Plan(), was.Shard, was.Shard)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, groups...)
+	}
+	return all, nil
 }
 
 // groupsOf are the groups of some shards of a plan. When all shards are done, the last one counts.
