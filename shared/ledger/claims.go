@@ -93,6 +93,9 @@ func (l *Ledger) active(ctx context.Context, c claim, now time.Time) (bool, erro
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
+	if errors.Is(err, ErrCorrupt) { // nobody begins or cuts over what waits in it, but what is at work goes on
+		return m.State != migration.Submitted && m.State != migration.Synced && m.State != migration.Cutover, nil
+	}
 	return true, err
 }
 

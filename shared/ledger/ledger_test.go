@@ -157,3 +157,37 @@ func TestAGroupBelongsToOneWorker(t *testing.T) {
 		t.Errorf("store after another took it: %v, want ErrConflict", err)
 	}
 }
+
+// What a damaged wave keeps waiting can be submitted again, as its name says; what is at work in it cannot.
+func TestAMailboxOfADamagedWave(t *testing.T) {
+	t.Parallel()
+	l := ledger.NewMemory()
+	now := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	old := migration.Mailbox{ID: "m1", Wave: "w1", Source: "a@x", Target: "b@y", Submitted: now, State: migration.Submitted}
+	err := errors.Join(l.AddMailboxes(t.Context(), []migration.Mailbox{old}), l.Claim(t.Context(), old, now), l.AddWave(t.Context(), migration.Wave{ID: "w1"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := l.Waves.Row(t.Context(), "wave", "w1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body = []byte(`{"sum":"","row":{}}`)
+	if _, err := l.Waves.Replace(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	again := old
+	again.Wave = "w2"
+	for _, step := range []struct {
+		state migration.State
+		free  bool
+	}{{migration.Copying, false}, {migration.Paused, false}, {migration.Synced, true}} {
+		if _, err := l.ChangeMailbox(t.Context(), "w1", "m1", func(m *migration.Mailbox) error { m.State = step.state; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		err := l.Claim(t.Context(), again, now.Add(time.Hour))
+		if _, taken := errors.AsType[*ledger.Claimed](err); taken == step.free || err != nil && !taken {
+			t.Errorf("%s: %v", step.state, err)
+		}
+	}
+}
