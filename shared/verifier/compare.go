@@ -26,6 +26,7 @@ const maxFindings = 10_000
 // comparison is what one verification found.
 type comparison struct {
 	counts   migration.Counts
+	arrived  int // of the missing items, those that no plan knew: they came to a folder after it was planned
 	findings []finding
 	deep     []pair         // matching items whose content is to be compared
 	redo     []pair         // of these, the ones whose content differs
@@ -132,7 +133,8 @@ func (v *Verifier) merge(p mailbox.Pair, want, have []mailbox.Keyed, past histor
 
 func (v *Verifier) missing(p mailbox.Pair, it mailbox.Keyed, past history, c *comparison) {
 	// What was gone when it was to be copied and is listed now has come back or was moved: it is missing.
-	if was := past.of(p.Target.ID, it); was.Skip != "" && was.Skip != mailbox.Gone {
+	was := past.of(p.Target.ID, it)
+	if was.Skip != "" && was.Skip != mailbox.Gone {
 		why := was.Skip
 		c.counts.Skipped++
 		c.add(finding{string(why), was.Detail, p.Path, it})
@@ -142,6 +144,9 @@ func (v *Verifier) missing(p mailbox.Pair, it mailbox.Keyed, past history, c *co
 		return
 	}
 	c.counts.Missing++
+	if was.source == "" && p.Target.ID != "" {
+		c.arrived++
+	}
 	c.add(finding{"missing", "", p.Path, it})
 }
 
