@@ -203,7 +203,8 @@ func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) (m
 		b.Was = ""
 		return b.Reopen(to, o.Clock.Now())
 	})
-	if err != nil || box.State == migration.Synced {
+	begins := box.State == migration.Submitted || box.State == migration.Planning || box.State == migration.Cutover
+	if err != nil || !begins { // ready, or somebody else took it back and it has gone on
 		return box.State, nil, err
 	}
 	wave, err := o.Ledger.Wave(ctx, box.Wave)
