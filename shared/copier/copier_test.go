@@ -1047,3 +1047,24 @@ func TestACancelledDelivery(t *testing.T) {
 	s.Finish()
 	done(t, s, 45)
 }
+
+// An answer that breaks off behind an item spoils neither the item nor the memory that it took.
+func TestAnAnswerThatBreaksOffBehindAnItem(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.Tell(t, func(n *pipeline.Needs) { n.Memory = mailbox.Large })
+	mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
+	exports := 0
+	s.OnSource.Export = func(mailbox.ItemID) error {
+		if exports++; exports <= 3 { // until items are exported one by one
+			return mailbox.ErrUnavailable
+		}
+		return nil
+	}
+	s.OnSource.After = func(mailbox.ItemID) error { return mailbox.ErrUnavailable }
+	s.Begin()
+	s.Finish()
+	done(t, s, 3)
+	if !s.Copier.Memory.TryAcquire(mailbox.Large) {
+		t.Error("some memory was not given back")
+	}
+}

@@ -9,5 +9,6 @@
 //
 // Throttled, out of budget or a side unavailable: the group is written as waiting, and the same message comes back
 // later. An import whose answer was lost leaves the group settling: nothing of it is imported again before its items
-// have been looked up on the target, and that not before the lost request can no longer be carried out.
+// have been looked up on the target, and that not before the lost request can no longer be carried out. An item whose
+// import is never answered, while the target answers otherwise, is skipped in the end.
 package copier

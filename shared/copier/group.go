@@ -157,9 +157,30 @@ func (g *group) store(ctx context.Context, cause error) error {
 	}
 	g.unstage(ctx)
 	if g.Phase == ledger.Settling {
-		return outcome.Snooze(g.Since.Add(g.Doubt), "the answer to an import was lost")
+		return outcome.Snooze(g.Since.Add(g.Doubt<<min(max(g.lostAnswers()-1, 0), mostLost-1)), "the answer to an import was lost")
 	}
 	return cause
+}
+
+// mostLost is how often the answer to an item's import may be lost. The waits in between double: with a doubt of 90 seconds
+// that is three quarters of an hour, which no passing failure of the target takes while it answers everything else.
+const mostLost = 5
+
+// lostAnswers is how often the answer to the import of an item that has no result yet was lost.
+func (g *group) lostAnswers() int {
+	most := 0
+	for _, it := range g.Group.Items {
+		if !it.Settled() {
+			most = max(most, it.Lost)
+		}
+	}
+	return most
+}
+
+// answers says whether the target answers.
+func (g *group) answers(ctx context.Context) bool {
+	_, err := g.target.Folders(ctx)
+	return err == nil
 }
 
 // copyItems exports the items without a result and imports them.
@@ -171,6 +192,8 @@ func (g *group) copyItems(ctx context.Context) error {
 		case g.Group.Items[i].Settled():
 		case it.Skip != "":
 			g.skip(i, it.Skip, "")
+		case g.Group.Items[i].Lost >= mostLost && g.answers(ctx): // and it is not on the target: it was looked up
+			g.skip(i, mailbox.Refused, "its import was never answered")
 		case it.Size > mailbox.Large:
 			large = append(large, i)
 		default:
@@ -291,7 +314,7 @@ func (g *group) importItem(ctx context.Context, i int, it *held) error {
 		return nil
 	}
 	if err != nil {
-		g.doubtful(err)
+		g.doubtful(i, err)
 		return fmt.Errorf("import item: %w", err)
 	}
 	g.result(i, func(r *ledger.GroupItem) {
@@ -306,7 +329,7 @@ func (g *group) importItem(ctx context.Context, i int, it *held) error {
 var certain = []error{mailbox.ErrUnavailable, mailbox.ErrAccess, mailbox.ErrNoMailbox, mailbox.ErrNoFolder, mailbox.ErrQuota, errLost}
 
 // doubtful remembers that an import may have been carried out although it failed.
-func (g *group) doubtful(err error) {
+func (g *group) doubtful(i int, err error) {
 	if _, ok := errors.AsType[*mailbox.Throttled](err); ok {
 		return
 	}
@@ -318,6 +341,9 @@ func (g *group) doubtful(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.doubt = true
+	if errors.Is(err, mailbox.ErrUnknown) {
+		g.Group.Items[i].Lost++
+	}
 }
 
 // put adds the item to its folder, or overwrites the one that stands for it there.

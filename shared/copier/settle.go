@@ -90,7 +90,7 @@ func (g *group) unresolved(ctx context.Context, folder int, spare map[mailbox.Id
 	return nil
 }
 
-// known collects the target ids of this shard's groups, and of the shard before when a run of equal items began there.
+// known collects the target ids of this shard's groups, and of the shards before when a run of equal items may have begun there.
 func (g *group) known(ctx context.Context, folder int) (map[mailbox.ItemID]bool, error) {
 	ids := map[mailbox.ItemID]bool{}
 	add := func(groups map[int]*ledger.Group) {
@@ -104,7 +104,7 @@ func (g *group) known(ctx context.Context, folder int) (map[mailbox.ItemID]bool,
 	}
 	add(g.groups)
 	first := g.shard.Items[0]
-	if first.Folder == folder && first.Key.Ordinal > first.Before {
+	if first.Folder == folder && first.Key.Ordinal > 0 {
 		for n := g.message.Shard - 1; n >= 0; n-- {
 			of := g.of()
 			of.Shard = n
@@ -132,7 +132,10 @@ func (g *group) copyAlone(ctx context.Context, at []int) error {
 			}
 			return err
 		})
-		if err != nil && g.breaksOff(ctx, err) {
+		if it != nil {
+			err = nil // the item is whole, whatever came after it
+		}
+		if err != nil && g.breaksOff(ctx, i, err) {
 			err = &mailbox.ItemError{Reason: mailbox.Corrupt, Detail: "the source breaks off while sending it"}
 		}
 		if finding, ok := errors.AsType[*mailbox.ItemError](err); ok {
@@ -151,14 +154,29 @@ func (g *group) copyAlone(ctx context.Context, at []int) error {
 	return nil
 }
 
-// breaksOff says whether an export failed because of its item: the source is there, but this item does not come.
-func (g *group) breaksOff(ctx context.Context, err error) bool {
+// breaksOff says whether an export failed because of its item: the source exports others, but this item does not come.
+func (g *group) breaksOff(ctx context.Context, i int, err error) bool {
 	if _, ok := errors.AsType[*mailbox.ItemError](err); ok || ctx.Err() != nil || !errors.Is(err, mailbox.ErrUnavailable) {
 		return false
 	}
+	asked := 0
+	for _, it := range g.shard.Items {
+		if it.Source == g.items[i].Source || it.Skip != "" || it.Size > mailbox.Large {
+			continue
+		}
+		others := g.source.Export(ctx, []mailbox.ItemID{it.Source}, func(int, io.Reader, error) error { return nil })
+		if asked++; others == nil || asked == mostProbes {
+			return others == nil
+		}
+	}
+	// It is the only one, or all of a few are like it, as in a pass that has nothing left but what was skipped before.
 	_, probe := g.source.Folders(ctx)
-	return probe == nil
+	return probe == nil && (asked == 0 || g.box.Stalls == maxStalls-1)
 }
+
+// mostProbes is how many other items of a shard are asked for, to find one that the source exports. When none of so many
+// comes, it is not the item.
+const mostProbes = 5
 
 // reportSkips writes a problem for every item that was skipped.
 func (g *group) reportSkips(ctx context.Context) error {

@@ -27,10 +27,11 @@ func (c *Claimed) Error() string {
 }
 
 // Claim reserves a mailbox's source and target for its wave, until the mailbox is over. It is a *Claimed when another
-// wave has one of them in work. Claiming again for the same wave is no error.
-func (l *Ledger) Claim(ctx context.Context, m migration.Mailbox) error {
+// wave has one of them in work. Claiming again for the same wave is no error, and writes the claim again: another wave
+// that saw the mailbox when it was over, and is about to take the claim, finds it changed.
+func (l *Ledger) Claim(ctx context.Context, m migration.Mailbox, now time.Time) error {
 	for _, s := range sides(m) {
-		if err := l.claim(ctx, claimRow(s[0], s[1]), s[0], m); err != nil {
+		if err := l.claim(ctx, claimRow(s[0], s[1]), s[0], m, now); err != nil {
 			return err
 		}
 	}
@@ -46,7 +47,7 @@ func claimRow(side, address string) Row {
 	return Row{Partition: "claim-" + side + "-" + mailbox.Fingerprint(address), Key: "claim"}
 }
 
-func (l *Ledger) claim(ctx context.Context, r Row, side string, m migration.Mailbox) error {
+func (l *Ledger) claim(ctx context.Context, r Row, side string, m migration.Mailbox, now time.Time) error {
 	var err error
 	if r.Body, err = seal(claim{m.Wave, m.ID}); err != nil {
 		return err
@@ -58,18 +59,20 @@ func (l *Ledger) claim(ctx context.Context, r Row, side string, m migration.Mail
 	if errors.Is(err, ErrNotFound) { // released this moment
 		return l.Mailboxes.Insert(ctx, r)
 	}
-	if err != nil || old.Wave == m.Wave && old.Mailbox == m.ID {
-		return err
-	}
-	active, err := l.active(ctx, old, m.Submitted)
 	if err != nil {
 		return err
 	}
-	if active || old.Wave == m.Wave {
-		return &Claimed{Side: side, Wave: old.Wave}
+	if old.Wave != m.Wave || old.Mailbox != m.ID {
+		active, err := l.active(ctx, old, now)
+		if err != nil {
+			return err
+		}
+		if active || old.Wave == m.Wave {
+			return &Claimed{Side: side, Wave: old.Wave}
+		}
 	}
 	held.Body = r.Body
-	_, err = l.Mailboxes.Replace(ctx, held)
+	_, err = replace(ctx, l.Mailboxes, held)
 	return err
 }
 
@@ -89,6 +92,9 @@ func (l *Ledger) active(ctx context.Context, c claim, now time.Time) (bool, erro
 	_, err = l.Wave(ctx, c.Wave)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
+	}
+	if errors.Is(err, ErrCorrupt) { // nobody begins or cuts over what waits in it, but what is at work goes on
+		return m.State != migration.Submitted && m.State != migration.Synced && m.State != migration.Cutover, nil
 	}
 	return true, err
 }

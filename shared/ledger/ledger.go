@@ -359,6 +359,7 @@ type GroupItem struct {
 	Attachments int            `json:"attachments,omitempty"`
 	Replaced    bool           `json:"replaced,omitempty"` // it overwrote an item that was there
 	Found       bool           `json:"found,omitempty"`    // its import's answer was lost; it was found by its key
+	Lost        int            `json:"lost,omitempty"`     // how often its import's answer was lost
 }
 
 // Settled says whether the item has a result.
@@ -484,18 +485,24 @@ func (l *Ledger) SetLastPlan(ctx context.Context, m migration.Mailbox) error {
 	if err != nil {
 		return err
 	}
-	err = l.Groups.Insert(ctx, Row{Partition: string(m.ID), Key: lastPlanKey, Body: body})
+	at := Row{Partition: string(m.ID), Key: lastPlanKey, Body: body}
+	err = l.Groups.Insert(ctx, at)
 	if !errors.Is(err, ErrExists) {
 		return err
 	}
-	_, err = change(ctx, l.Groups, Row{Partition: string(m.ID), Key: lastPlanKey}, func(old *LastPlan) error {
+	_, err = change(ctx, l.Groups, at, func(old *LastPlan) error {
 		*old = v
 		return nil
 	})
+	if errors.Is(err, ErrCorrupt) {
+		at.ETag = "*"
+		err = errors.Join(l.Groups.Delete(ctx, at), l.Groups.Insert(ctx, at))
+	}
 	return err
 }
 
-// LastPlan returns the plan that a mailbox was copied for last, the zero LastPlan when it never was.
+// LastPlan returns the plan that a mailbox was copied for last, the zero LastPlan when it never was: ErrCorrupt when that
+// is not known any more.
 func (l *Ledger) LastPlan(ctx context.Context, id migration.MailboxID) (LastPlan, error) {
 	p, _, err := read[LastPlan](ctx, l.Groups, string(id), lastPlanKey)
 	if errors.Is(err, ErrNotFound) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mailferry/mailferry/shared/ledger"
+	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/migration"
 )
 
@@ -74,7 +75,7 @@ func TestAMailboxIsInOneActiveWave(t *testing.T) {
 		return m
 	}
 	first := add("w1", "a@x", "b@y", now)
-	if err := l.Claim(t.Context(), first); err != nil {
+	if err := l.Claim(t.Context(), first, first.Submitted); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.AddWave(t.Context(), migration.Wave{ID: "w1"}); err != nil {
@@ -85,25 +86,44 @@ func TestAMailboxIsInOneActiveWave(t *testing.T) {
 		"the source again": add("w3", "a@x", "c@y", now.Add(time.Hour)),
 		"the target again": add("w4", "d@x", "b@y", now.Add(time.Hour)),
 	} {
-		taken, ok := errors.AsType[*ledger.Claimed](l.Claim(t.Context(), m))
+		taken, ok := errors.AsType[*ledger.Claimed](l.Claim(t.Context(), m, m.Submitted))
 		if !ok || taken.Wave != "w1" {
 			t.Errorf("%s: not refused for wave w1: %v", name, taken)
 		}
 	}
-	if err := l.Claim(t.Context(), first); err != nil {
+	if err := l.Claim(t.Context(), first, first.Submitted); err != nil {
 		t.Errorf("claiming twice: %v", err)
 	}
 	if err := l.Release(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
 	again := add("w5", "a@x", "b@y", now.Add(2*time.Hour))
-	if err := l.Claim(t.Context(), again); err != nil {
+	if err := l.Claim(t.Context(), again, again.Submitted); err != nil {
 		t.Errorf("after release: %v", err)
 	}
 	// w5 never becomes a wave: later its claim is taken over.
 	later := add("w6", "a@x", "b@y", now.Add(3*time.Hour))
-	if err := l.Claim(t.Context(), later); err != nil {
+	if err := l.Claim(t.Context(), later, later.Submitted); err != nil {
 		t.Errorf("claim of a wave that never was: %v", err)
+	}
+	// Nor does w6; a mailbox that was submitted before it and has failed gets the claim back.
+	if err := l.Claim(t.Context(), first, later.Submitted.Add(time.Minute)); err == nil {
+		t.Error("the claim of a submission under way is taken")
+	}
+	if err := l.Claim(t.Context(), first, later.Submitted.Add(time.Hour)); err != nil {
+		t.Errorf("claim of an older mailbox: %v", err)
+	}
+	// Who saw the claim before it was made again cannot take it.
+	at := "claim-source-" + mailbox.Fingerprint("a@x")
+	seen, err := l.Mailboxes.Row(t.Context(), at, "claim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Claim(t.Context(), first, now); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Mailboxes.Replace(t.Context(), seen); !errors.Is(err, ledger.ErrConflict) {
+		t.Errorf("taken after it was made again: %v", err)
 	}
 }
 
@@ -135,5 +155,39 @@ func TestAGroupBelongsToOneWorker(t *testing.T) {
 	mine.Phase = ledger.Copied
 	if err := l.StoreGroup(t.Context(), mine); !errors.Is(err, ledger.ErrConflict) {
 		t.Errorf("store after another took it: %v, want ErrConflict", err)
+	}
+}
+
+// What a damaged wave keeps waiting can be submitted again, as its name says; what is at work in it cannot.
+func TestAMailboxOfADamagedWave(t *testing.T) {
+	t.Parallel()
+	l := ledger.NewMemory()
+	now := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	old := migration.Mailbox{ID: "m1", Wave: "w1", Source: "a@x", Target: "b@y", Submitted: now, State: migration.Submitted}
+	err := errors.Join(l.AddMailboxes(t.Context(), []migration.Mailbox{old}), l.Claim(t.Context(), old, now), l.AddWave(t.Context(), migration.Wave{ID: "w1"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := l.Waves.Row(t.Context(), "wave", "w1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body = []byte(`{"sum":"","row":{}}`)
+	if _, err := l.Waves.Replace(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	again := old
+	again.Wave = "w2"
+	for _, step := range []struct {
+		state migration.State
+		free  bool
+	}{{migration.Copying, false}, {migration.Paused, false}, {migration.Synced, true}} {
+		if _, err := l.ChangeMailbox(t.Context(), "w1", "m1", func(m *migration.Mailbox) error { m.State = step.state; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		err := l.Claim(t.Context(), again, now.Add(time.Hour))
+		if _, taken := errors.AsType[*ledger.Claimed](err); taken == step.free || err != nil && !taken {
+			t.Errorf("%s: %v", step.state, err)
+		}
 	}
 }

@@ -112,21 +112,7 @@ func Keys(items []Item) []Keyed {
 		out[i] = Keyed{Key{Identity: it.Identity()}, it}
 	}
 	slices.SortStableFunc(out, func(a, b Keyed) int {
-		return cmp.Or(
-			slices.Compare(a.Key.Identity[:], b.Key.Identity[:]),
-			cmp.Compare(second(a.Received), second(b.Received)),
-			cmp.Compare(second(a.Submitted), second(b.Submitted)),
-			cmp.Compare(plain(a.Subject), plain(b.Subject)),
-			cmp.Compare(strings.ToLower(a.Class), strings.ToLower(b.Class)),
-			cmp.Compare(a.Flags&FlagRead, b.Flags&FlagRead),
-			cmp.Compare(a.FlagStatus, b.FlagStatus),
-			cmp.Compare(a.Importance, b.Importance),
-			cmp.Compare(plain(a.Sender), plain(b.Sender)),
-			cmp.Compare(plain(a.To), plain(b.To)),
-			cmp.Compare(strconv.FormatBool(a.Attachments), strconv.FormatBool(b.Attachments)),
-			cmp.Compare(a.Size, b.Size),
-			cmp.Compare(a.ID, b.ID),
-		)
+		return cmp.Or(slices.Compare(a.Key.Identity[:], b.Key.Identity[:]), order(a, b), cmp.Compare(a.ID, b.ID))
 	})
 	for i := 1; i < len(out); i++ {
 		if out[i].Key.Identity == out[i-1].Key.Identity {
@@ -134,6 +120,77 @@ func Keys(items []Item) []Keyed {
 		}
 	}
 	return out
+}
+
+// order is the order of items with equal identities.
+func order(a, b Keyed) int {
+	return cmp.Or(
+		cmp.Compare(second(a.Received), second(b.Received)),
+		cmp.Compare(second(a.Submitted), second(b.Submitted)),
+		cmp.Compare(plain(a.Subject), plain(b.Subject)),
+		cmp.Compare(strings.ToLower(a.Class), strings.ToLower(b.Class)),
+		cmp.Compare(a.Flags&FlagRead, b.Flags&FlagRead),
+		cmp.Compare(a.FlagStatus, b.FlagStatus),
+		cmp.Compare(a.Importance, b.Importance),
+		cmp.Compare(plain(a.Sender), plain(b.Sender)),
+		cmp.Compare(plain(a.To), plain(b.To)),
+		cmp.Compare(strconv.FormatBool(a.Attachments), strconv.FormatBool(b.Attachments)),
+		cmp.Compare(a.Size, b.Size),
+	)
+}
+
+// Align numbers the items of a target's folder by what they stand for at the source. Numbers alone say that only while
+// both sides hold the same items: when the first of two equal mails was deleted or could not be copied, the second is the
+// first on one side. So items of equal identity that agree in what listings show get the same key, the others stand for
+// what is left, in order, and what the target has more of is numbered last. Both lists are sorted by key, and stay so.
+func Align(source, target []Keyed) {
+	for len(source) > 0 && len(target) > 0 {
+		s, t := run(source), run(target)
+		switch c := slices.Compare(source[0].Key.Identity[:], target[0].Key.Identity[:]); {
+		case c < 0:
+			t = 0
+		case c > 0:
+			s = 0
+		case s > 1 || t > 1:
+			alignRun(source[:s], target[:t])
+		}
+		source, target = source[s:], target[t:]
+	}
+}
+
+// run is how many items the identity at the beginning of a list has.
+func run(list []Keyed) int {
+	n := 1
+	for n < len(list) && list[n].Key.Identity == list[0].Key.Identity {
+		n++
+	}
+	return n
+}
+
+func alignRun(source, target []Keyed) {
+	taken := make([]bool, len(source))
+	var rest []int
+	s := 0
+	for t := range target {
+		for s < len(source) && len(Differences(source[s].Item, target[t].Item)) > 0 && order(source[s], target[t]) < 0 {
+			s++
+		}
+		if s == len(source) || len(Differences(source[s].Item, target[t].Item)) > 0 {
+			rest = append(rest, t)
+			continue
+		}
+		target[t].Key.Ordinal, taken[s] = s, true
+		s++
+	}
+	n := 0
+	for _, t := range rest {
+		for n < len(source) && taken[n] {
+			n++
+		}
+		target[t].Key.Ordinal = n
+		n++
+	}
+	slices.SortFunc(target, func(a, b Keyed) int { return a.Key.Compare(b.Key) })
 }
 
 // Compare orders keys by identity, then ordinal.

@@ -298,3 +298,50 @@ func cutUnits(s string) string {
 	}
 	return s
 }
+
+// Equal items pair with what agrees, whichever of them one side lacks.
+func TestAlign(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, source, target, want string }{
+		{"the same", "A B C", "A B C", "A0 B1 C2"},
+		{"the first is missing", "A B C", "B C", "B1 C2"},
+		{"the last is missing", "A B C", "A B", "A0 B1"},
+		{"all but the middle are missing", "A B C", "B", "B1"},
+		{"the first is gone from the source", "B C", "A B C", "B0 C1 A2"},
+		{"one is another", "A B C", "A C X", "A0 X1 C2"},
+		{"all are others", "A B", "X Y Z", "X0 Y1 Z2"},
+		{"copies", "A A B", "A B", "A0 B2"},
+		{"one for many", "B", "A B C", "B0 A1 C2"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			list := func(subjects string) (items []mailbox.Item) {
+				other := letter()
+				other.MessageID = "<other@example.org>"
+				items = append(items, mailbox.Item{ID: "other", Properties: other})
+				for i, s := range strings.Fields(subjects) {
+					p := letter()
+					p.Subject = s
+					items = append(items, mailbox.Item{ID: mailbox.ItemID(fmt.Sprint(i)), Properties: p})
+				}
+				return items
+			}
+			source, target := mailbox.Keys(list(test.source)), mailbox.Keys(list(test.target))
+			mailbox.Align(source, target)
+			var got []string
+			for _, it := range target {
+				if it.ID != "other" {
+					got = append(got, fmt.Sprint(it.Subject, it.Key.Ordinal))
+				} else if it.Key.Ordinal != 0 {
+					t.Errorf("an item that has no equal is numbered %d", it.Key.Ordinal)
+				}
+			}
+			if strings.Join(got, " ") != test.want {
+				t.Errorf("numbered %q, want %q", got, test.want)
+			}
+			if !slices.IsSortedFunc(target, func(a, b mailbox.Keyed) int { return a.Key.Compare(b.Key) }) {
+				t.Error("the list is not sorted any more")
+			}
+		})
+	}
+}

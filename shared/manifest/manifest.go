@@ -40,16 +40,17 @@ type Folder struct {
 
 // Item is one item to copy.
 type Item struct {
-	Key      mailbox.Key    `json:"key"`
-	Source   mailbox.ItemID `json:"source"`
-	Folder   int            `json:"folder"` // index into Folders
-	Size     int64          `json:"size"`
-	Before   int            `json:"before,omitempty"`  // how many items of this identity the target folder held when planned
-	Replace  mailbox.ItemID `json:"replace,omitempty"` // the target's item that this one overwrites, instead of being added
-	Change   string         `json:"change,omitempty"`  // that item's change key
-	Skip     mailbox.Reason `json:"skip,omitempty"`    // not to be copied, for this reason
-	Class    string         `json:"class"`
-	Received time.Time      `json:"received"`
+	Key          mailbox.Key    `json:"key"`
+	Source       mailbox.ItemID `json:"source"`
+	SourceChange string         `json:"sourceChange,omitempty"` // its change key at the source when planned
+	Folder       int            `json:"folder"`                 // index into Folders
+	Size         int64          `json:"size"`
+	Before       int            `json:"before,omitempty"`  // how many items of this identity the target folder held when planned
+	Replace      mailbox.ItemID `json:"replace,omitempty"` // the target's item that this one overwrites, instead of being added
+	Change       string         `json:"change,omitempty"`  // that item's change key
+	Skip         mailbox.Reason `json:"skip,omitempty"`    // not to be copied, for this reason
+	Class        string         `json:"class"`
+	Received     time.Time      `json:"received"`
 }
 
 // Version is the format's version.

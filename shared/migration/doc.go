@@ -31,7 +31,8 @@
 //	step                        durable before it             a crash after it leaves         repaired by
 //	submit: rows, claims, wave  nothing                       rows of a wave that is none     next claim of the address
 //	start: plan message         the wave                      a wave not marked started       the next tick; same message ID
-//	plan: manifests             state planning, the pass      manifests nobody reads          redelivery makes another plan
+//	plan: claim                 state planning, the pass      the claim is ours still         redelivery claims again
+//	plan: manifests             the claim                     manifests nobody reads          redelivery makes another plan
 //	plan: ledger row            all manifests of the plan     no copy message                 redelivery sends it
 //	copy: group as importing    the manifest                  a group that may be in work     redelivery settles it
 //	copy: import of an item     the group as ours             an item nobody knows of         settling finds it by its key
@@ -40,8 +41,9 @@
 //	verify: receipt             both sides listed anew        files that no row names         redelivery verifies again
 //	verify: ledger row          the receipt                   no next pass, claims held       redelivery sends and releases
 //
-// Not lost: an item is left out only with a reason that the ledger holds. Every pass compares what both sides list, not
-// what the ledger believes, and what is missing without a reason is planned again.
+// Not lost: an item is left out only with a reason that the ledger holds for this very item of the source. Every pass
+// compares what both sides list, not what the ledger believes, and what is missing without a reason is planned again. Items
+// of equal identity are paired by what else agrees; an item that was edited since it was planned is compared by content.
 //
 // Not doubled: an item is imported only by the worker that owns its group, and a group has one owner at a time:
 //
@@ -55,7 +57,9 @@
 //     the target, and looks before it imports. The window is one import per place of the crew, four at most.
 //  4. A new plan lists the target. Before, it takes over every group of the last plan that is in work and waits the same
 //     way; a worker that begins a group asks afterwards whether its plan still counts. One of the two sees the other.
-//  5. An answer that was lost counts as neither yes nor no: its group is settled like an abandoned one.
+//  5. A mailbox is planned by one wave at a time: every plan first writes its wave's claim again, after the mailbox's row says
+//     that it is in work. Another wave takes a claim only from a mailbox that it saw to be over, and only unchanged.
+//  6. An answer that was lost counts as neither yes nor no: its group is settled like an abandoned one.
 //
 // What storage damages is seen by a checksum, reported, and done again from what both sides hold: a group is looked up on
 // the target like one that its worker left, a manifest makes the mailbox be planned anew, a staged item is read from the

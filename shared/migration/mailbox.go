@@ -159,7 +159,8 @@ func (m *Mailbox) Concerns(msg Message) bool {
 	case msg.Plan == "":
 		return msg.Pass > m.Pass || m.Plan().Pass < m.Pass
 	}
-	return msg.Plan == m.Plan().ID && (m.State != Copying || msg.Shard >= m.Shard)
+	verified := m.State == Synced || m.State == Cutover
+	return msg.Plan == m.Plan().ID && !verified && (m.State != Copying || msg.Shard >= m.Shard)
 }
 
 // Reopen takes a paused or failed mailbox back into work.

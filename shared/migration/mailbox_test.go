@@ -115,3 +115,35 @@ func TestProgress(t *testing.T) {
 		}
 	}
 }
+
+// A late dead letter of a step that is over does no harm.
+func TestWhichMessagesConcernAMailbox(t *testing.T) {
+	t.Parallel()
+	box := func(s migration.State) migration.Mailbox {
+		return migration.Mailbox{State: s, Pass: 2, Epoch: 1, Shard: 3, Plans: []migration.Plan{{ID: "p1", Pass: 1}, {ID: "p2", Pass: 2, Shards: 5}}}
+	}
+	copies := func(pass int, plan migration.PlanID, shard int) migration.Message {
+		return migration.Message{Pass: pass, Plan: plan, Shard: shard}
+	}
+	for _, test := range []struct {
+		name  string
+		state migration.State
+		msg   migration.Message
+		want  bool
+	}{
+		{"the shard that is copied", migration.Copying, copies(2, "p2", 3), true},
+		{"a shard that is done", migration.Copying, copies(2, "p2", 2), false},
+		{"an earlier plan", migration.Copying, copies(1, "p1", 3), false},
+		{"the verification under way", migration.Verifying, copies(2, "p2", 0), true},
+		{"a verification that is over", migration.Synced, copies(2, "p2", 0), false},
+		{"a verification that is over, before the cutover", migration.Cutover, copies(2, "p2", 0), false},
+		{"the next pass", migration.Synced, migration.Message{Pass: 3, Epoch: 1}, true},
+		{"the next pass, sent before a person took it back", migration.Planning, migration.Message{Pass: 3}, false},
+		{"a plan that was made", migration.Copying, migration.Message{Pass: 2, Epoch: 1}, false},
+		{"anything when it is done", migration.Done, copies(2, "p2", 0), false},
+	} {
+		if m := box(test.state); m.Concerns(test.msg) != test.want {
+			t.Errorf("%s: %t", test.name, !test.want)
+		}
+	}
+}

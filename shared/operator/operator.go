@@ -188,7 +188,7 @@ func (o *Operator) move(ctx context.Context, a Action, box migration.Mailbox, to
 
 // goOn plans a new pass. A mailbox that had not begun begins; one that was ready for its cutover is so again.
 func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) (migration.State, *bus.Letter, error) {
-	if err := o.Ledger.Claim(ctx, box); err != nil {
+	if err := o.Ledger.Claim(ctx, box, o.Clock.Now()); err != nil {
 		return box.State, nil, err
 	}
 	box, err := o.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {
@@ -203,7 +203,8 @@ func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) (m
 		b.Was = ""
 		return b.Reopen(to, o.Clock.Now())
 	})
-	if err != nil || box.State == migration.Synced {
+	begins := box.State == migration.Submitted || box.State == migration.Planning || box.State == migration.Cutover
+	if err != nil || !begins { // ready, or somebody else took it back and it has gone on
 		return box.State, nil, err
 	}
 	wave, err := o.Ledger.Wave(ctx, box.Wave)

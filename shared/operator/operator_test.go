@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,8 +15,10 @@ import (
 
 	"github.com/mailferry/mailferry/shared/bus"
 	"github.com/mailferry/mailferry/shared/ledger"
+	"github.com/mailferry/mailferry/shared/mailbox/mailboxtest"
 	"github.com/mailferry/mailferry/shared/migration"
 	"github.com/mailferry/mailferry/shared/operator"
+	"github.com/mailferry/mailferry/shared/pipeline/pipelinetest"
 )
 
 // far is Table storage that takes as long to answer as Azure's. Its time is a test's.
@@ -82,7 +85,7 @@ func TestAMailboxThatAnotherWaveHasDoesNotHoldUpTheOthers(t *testing.T) {
 	other := boxes[1]
 	other.Wave, other.State = "w2", migration.Copying
 	err := errors.Join(l.AddMailboxes(t.Context(), []migration.Mailbox{other}), l.AddWave(t.Context(), migration.Wave{ID: "w2"}),
-		l.Claim(t.Context(), other))
+		l.Claim(t.Context(), other, time.Now()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,5 +104,47 @@ func TestAMailboxThatAnotherWaveHasDoesNotHoldUpTheOthers(t *testing.T) {
 	changed, err = o.Act(t.Context(), operator.Retry, "w1", boxes[1].ID)
 	if _, ok := errors.AsType[*ledger.Claimed](err); !ok || len(changed) > 0 {
 		t.Errorf("alone: changed %v, error %v", changed, err)
+	}
+}
+
+// meanwhile lets something happen before the next row is replaced.
+type meanwhile struct {
+	ledger.Table
+	do func()
+}
+
+func (m *meanwhile) Replace(ctx context.Context, r ledger.Row) (ledger.Row, error) {
+	if do := m.do; do != nil && !strings.HasPrefix(r.Partition, "claim-") {
+		m.do = nil
+		do()
+	}
+	return m.Table.Replace(ctx, r)
+}
+
+// Of two people who resume a mailbox at once, the later one does not begin anew what the other set going.
+func TestTwoResumeAtOnce(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.Tell(t)
+	mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
+	s.Begin()
+	s.Until(migration.CopyQueue)
+	resume := func() {
+		t.Helper()
+		if _, err := s.Operator.Act(t.Context(), operator.Resume, s.Wave, s.Box().ID); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := s.Operator.Act(t.Context(), operator.Pause, s.Wave, s.Box().ID); err != nil {
+		t.Fatal(err)
+	}
+	s.Ledger.Mailboxes = &meanwhile{s.Ledger.Mailboxes, func() {
+		resume()
+		s.Bus.Put(s.Until(migration.CopyQueue))
+	}}
+	resume()
+	s.Clock.Advance(time.Hour)
+	s.Finish()
+	if b := s.Box(); b.State != migration.Done || b.Pass != 2 {
+		t.Errorf("%s by pass %d", b.State, b.Pass)
 	}
 }

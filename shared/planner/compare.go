@@ -77,6 +77,7 @@ func (p *Planner) redo(ctx context.Context, box migration.Mailbox) (map[mailbox.
 // difference merges two sorted lists: what only want has is to be added, what differs in have, or is to be copied again,
 // is to be replaced.
 func difference(want, have []mailbox.Keyed, redo map[mailbox.Key]bool) []manifest.Item {
+	mailbox.Align(want, have)
 	held := map[mailbox.Identity]int{}
 	for _, h := range have {
 		held[h.Key.Identity]++
@@ -86,7 +87,7 @@ func difference(want, have []mailbox.Keyed, redo map[mailbox.Key]bool) []manifes
 		for len(have) > 0 && have[0].Key.Compare(w.Key) < 0 {
 			have = have[1:]
 		}
-		it := manifest.Item{Key: w.Key, Source: w.ID, Size: w.Size, Class: w.Class, Received: w.Received,
+		it := manifest.Item{Key: w.Key, Source: w.ID, SourceChange: w.Change, Size: w.Size, Class: w.Class, Received: w.Received,
 			Before: held[w.Key.Identity]}
 		if mailbox.WireSize(w.Size) > mailbox.MaxWire {
 			it.Skip = mailbox.TooBig

@@ -1,5 +1,6 @@
 // Package planner turns a mailbox into shards.
 //
+//	make sure that no other wave has the mailbox
 //	take over what an earlier plan's workers may still be importing, and wait for it
 //	list the target; list the source; make the folders that are missing
 //	per folder, merge both lists by key: what only the source has is to be added, what differs, or was found to differ in its

@@ -97,6 +97,9 @@ func advance(b *migration.Mailbox, pass int, clock clockwork.Clock) error {
 
 // plan lists both sides, writes the manifests and commits the plan.
 func (p *Planner) plan(ctx context.Context, box migration.Mailbox) (migration.Mailbox, error) {
+	if err := p.claim(ctx, box); err != nil {
+		return box, err
+	}
 	if err := p.quiesce(ctx, box); err != nil {
 		return box, err
 	}
@@ -121,6 +124,19 @@ func (p *Planner) plan(ctx context.Context, box migration.Mailbox) (migration.Ma
 		plan.Shards, plan.Items, plan.Bytes = n+1, plan.Items+len(shard.Items), plan.Bytes+shard.Bytes
 	}
 	return p.commit(ctx, box, plan)
+}
+
+// claim makes sure that no other wave has the mailbox in work. One may have taken it while this one had failed, in the
+// moment in which a person took it back into work.
+func (p *Planner) claim(ctx context.Context, box migration.Mailbox) error {
+	err := p.Ledger.Claim(ctx, box, p.Clock.Now())
+	if taken, ok := errors.AsType[*ledger.Claimed](err); ok {
+		return outcome.Cancel(fmt.Errorf("%w; retry it when that is over", taken))
+	}
+	if err != nil {
+		return fmt.Errorf("claim mailbox: %w", err)
+	}
+	return nil
 }
 
 func (p *Planner) commit(ctx context.Context, box migration.Mailbox, plan migration.Plan) (migration.Mailbox, error) {

@@ -676,3 +676,105 @@ func TestAFolderThatIsRefusedUnderEveryName(t *testing.T) {
 		t.Errorf("after the retry %+v", b)
 	}
 }
+
+// Another wave may have found the mailbox failed in the moment in which it was retried. One of the two goes on.
+func TestOfTwoWavesOnePlans(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.Tell(t)
+	mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
+	s.Begin()
+	l := s.Next()
+	if err := s.Planner.Plan(t.Context(), l.Message); err != nil {
+		t.Fatal(err)
+	}
+	other := s.Box()
+	other.Wave, other.Submitted = "w-other", s.Clock.Now()
+	s.Change(func(b *migration.Mailbox) { b.State = migration.Failed })
+	err := errors.Join(s.Ledger.AddMailboxes(t.Context(), []migration.Mailbox{other}), s.Ledger.Claim(t.Context(), other, s.Clock.Now()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Change(func(b *migration.Mailbox) { b.State = migration.Planning })
+	err = s.Planner.Plan(t.Context(), migration.Message{Wave: s.Wave, Mailbox: other.ID, Pass: 2})
+	if !outcome.Cancelled(err) || !strings.Contains(err.Error(), "w-other") {
+		t.Errorf("error %v, want that the other wave has it", err)
+	}
+}
+
+// A planner that was held up between the ledger's two rows may write the older plan as the last one when it wakes.
+func TestAnEarlierPlanIsFoundWithoutTheNoteOfIt(t *testing.T) {
+	t.Parallel()
+	for _, another := range []bool{false, true} {
+		t.Run(fmt.Sprintf("another wave %t", another), func(t *testing.T) {
+			t.Parallel()
+			s := pipelinetest.Tell(t)
+			mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
+			planned(t, s)
+			first := s.Box()
+			s.Change(func(b *migration.Mailbox) { b.State = migration.Planning })
+			if err := s.Planner.Plan(t.Context(), migration.Message{Wave: s.Wave, Mailbox: first.ID, Pass: 2}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Ledger.SetLastPlan(t.Context(), first); err != nil {
+				t.Fatal(err)
+			}
+			b := s.Box()
+			of := ledger.GroupsOf{Mailbox: b.ID, Pass: 2, Plan: b.Plan().ID}
+			group := &ledger.Group{Phase: ledger.Importing, Owner: "a worker", Since: s.Clock.Now(), Items: make([]ledger.GroupItem, 3)}
+			if err := s.Ledger.BeginGroup(t.Context(), of, 0, group); err != nil {
+				t.Fatal(err)
+			}
+			next := migration.Message{Wave: s.Wave, Mailbox: first.ID, Pass: 3}
+			if another {
+				if _, err := s.Operator.Act(t.Context(), operator.Cancel, s.Wave, first.ID); err != nil {
+					t.Fatal(err)
+				}
+				s.Begin()
+				next.Wave, next.Pass = s.Wave, 1
+			} else {
+				s.Change(func(b *migration.Mailbox) { b.State = migration.Planning })
+			}
+			if _, snoozed := outcome.Snoozed(s.Planner.Plan(t.Context(), next)); !snoozed {
+				t.Error("planned while an import may still be carried out")
+			}
+			if err := s.Ledger.HoldsGroup(t.Context(), group); !errors.Is(err, ledger.ErrConflict) {
+				t.Errorf("the worker still has its group: %v", err)
+			}
+		})
+	}
+}
+
+// A damaged note of the last plan costs a look at every wave, and no mailbox.
+func TestADamagedNoteOfTheLastPlan(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.Tell(t)
+	mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
+	planned(t, s)
+	b := s.Box()
+	of := ledger.GroupsOf{Mailbox: b.ID, Pass: 1, Plan: b.Plan().ID}
+	group := &ledger.Group{Phase: ledger.Importing, Owner: "a worker", Since: s.Clock.Now(), Items: make([]ledger.GroupItem, 3)}
+	note, err := s.Ledger.Groups.Row(t.Context(), string(b.ID), "last-plan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	note.Body = []byte(`{"sum":"","row":{}}`)
+	if _, err = s.Ledger.Groups.Replace(t.Context(), note); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Operator.Act(t.Context(), operator.Cancel, s.Wave, b.ID)
+	if err = errors.Join(err, s.Ledger.BeginGroup(t.Context(), of, 0, group)); err != nil {
+		t.Fatal(err)
+	}
+	s.Begin()
+	first := migration.Message{Wave: s.Wave, Mailbox: b.ID, Pass: 1}
+	if _, snoozed := outcome.Snoozed(s.Planner.Plan(t.Context(), first)); !snoozed {
+		t.Error("planned while an import may still be carried out")
+	}
+	s.Clock.Advance(90 * time.Second)
+	if err := s.Planner.Plan(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	if last, err := s.Ledger.LastPlan(t.Context(), b.ID); err != nil || last.Wave != s.Wave {
+		t.Errorf("noted %+v, err %v", last, err)
+	}
+}

@@ -19,7 +19,7 @@ import (
 // still its own. So once the mailbox has gone on to this pass, taking over the groups that are there is enough, and the
 // imports that were under way are waited for.
 func (p *Planner) quiesce(ctx context.Context, box migration.Mailbox) error {
-	groups, err := p.lastGroups(ctx, box.ID)
+	groups, err := p.lastGroups(ctx, box)
 	if err != nil {
 		return err
 	}
@@ -44,29 +44,63 @@ func (p *Planner) quiesce(ctx context.Context, box migration.Mailbox) error {
 	return nil
 }
 
-// lastGroups are the groups of the shard that was being copied for the mailbox's last plan, in whichever wave that was.
-func (p *Planner) lastGroups(ctx context.Context, id migration.MailboxID) ([]*ledger.Group, error) {
-	last, err := p.Ledger.LastPlan(ctx, id)
+// lastGroups are the groups that may be in work: those of the shard that was being copied for the wave's own last plan, and,
+// when the mailbox was copied in another wave since, for that wave's.
+func (p *Planner) lastGroups(ctx context.Context, box migration.Mailbox) ([]*ledger.Group, error) {
+	all, err := p.groupsOf(ctx, box.ID, box.Plan(), box.Shard, box.Shard)
+	if err != nil {
+		return nil, err
+	}
+	last, err := p.Ledger.LastPlan(ctx, box.ID)
+	if errors.Is(err, ledger.ErrCorrupt) {
+		return p.groupsOfAll(ctx, box.ID)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the last plan: %w", err)
 	}
-	if last.Shards == 0 {
-		return nil, nil
+	if last.Shards == 0 || last.Wave == box.Wave {
+		return all, nil
 	}
-	was, err := p.Ledger.Mailbox(ctx, last.Wave, id)
-	from, to := last.Shards-1, last.Shards-1
-	switch {
-	case errors.Is(err, ledger.ErrCorrupt):
-		from = 0 // it may have been any shard
-	case err != nil:
+	// The other wave's row is the truth: the last plan is remembered only after the row was written.
+	was, err := p.Ledger.Mailbox(ctx, last.Wave, box.ID)
+	plan, from, to := was.Plan(), was.Shard, was.Shard
+	if errors.Is(err, ledger.ErrCorrupt) { // it may have been any shard
+		plan, from, to = migration.Plan{ID: last.Plan, Pass: last.Pass, Shards: last.Shards}, 0, last.Shards-1
+	} else if err != nil {
 		return nil, fmt.Errorf("read mailbox of the last plan: %w", err)
-	case was.Plan().ID == last.Plan:
-		from = min(was.Shard, from)
-		to = from
 	}
+	others, err := p.groupsOf(ctx, box.ID, plan, from, to)
+	return append(all, others...), err
+}
+
+// groupsOfAll are the groups that may be in work in any wave, for when it is not known which was the last.
+func (p *Planner) groupsOfAll(ctx context.Context, id migration.MailboxID) ([]*ledger.Group, error) {
 	var all []*ledger.Group
-	for shard := from; shard <= to; shard++ {
-		groups, err := p.Ledger.GroupList(ctx, ledger.GroupsOf{Mailbox: id, Pass: last.Pass, Plan: last.Plan, Shard: shard})
+	for w, err := range p.Ledger.AllWaves(ctx) {
+		if err != nil {
+			return nil, fmt.Errorf("list waves: %w", err)
+		}
+		was, err := p.Ledger.Mailbox(ctx, w.ID, id)
+		if errors.Is(err, ledger.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read mailbox of wave %s: %w", w.ID, err)
+		}
+		groups, err := p.groupsOf(ctx, id, was.Plan(), was.Shard, was.Shard)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, groups...)
+	}
+	return all, nil
+}
+
+// groupsOf are the groups of some shards of a plan. When all shards are done, the last one counts.
+func (p *Planner) groupsOf(ctx context.Context, id migration.MailboxID, plan migration.Plan, from, to int) ([]*ledger.Group, error) {
+	var all []*ledger.Group
+	for shard := min(from, plan.Shards-1); shard <= min(to, plan.Shards-1) && shard >= 0; shard++ {
+		groups, err := p.Ledger.GroupList(ctx, ledger.GroupsOf{Mailbox: id, Pass: plan.Pass, Plan: plan.ID, Shard: shard})
 		if err != nil {
 			return nil, fmt.Errorf("read groups of the last plan: %w", err)
 		}

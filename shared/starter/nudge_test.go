@@ -4,7 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailferry/mailferry/shared/mailbox"
+	"github.com/mailferry/mailferry/shared/mailbox/mailboxtest"
 	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/operator"
 	"github.com/mailferry/mailferry/shared/pipeline/pipelinetest"
 	"github.com/mailferry/mailferry/shared/submitter"
 )
@@ -43,5 +46,69 @@ func TestAMailboxLeftWithoutAMessageGoesOn(t *testing.T) {
 		if err != nil || box.State != step.want {
 			t.Errorf("after another %s: state %s, want %s, problem %q, err %v", step.wait, box.State, step.want, box.Problem, err)
 		}
+	}
+}
+
+// ticks lets hours go by.
+func ticks(t *testing.T, s *pipelinetest.Story, hours int) {
+	t.Helper()
+	for range hours {
+		s.Clock.Advance(time.Hour)
+		if err := s.Starter.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.Finish()
+	}
+}
+
+// An operator's process may end between the ledger and the bus, and a message may be dropped while its mailbox is paused.
+func TestAMailboxThatHasNotBegunGoesOn(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.Tell(t)
+	s.Begin(submitter.Batch{Spread: 3 * 3600})
+	s.Next() // is lost
+	ticks(t, s, 4)
+	if b := s.Box(); b.State != migration.Submitted {
+		t.Errorf("%s while its wave is still beginning", b.State)
+	}
+	ticks(t, s, 2)
+	if b := s.Box(); b.State != migration.Done {
+		t.Errorf("%s, problem %q", b.State, b.Problem)
+	}
+}
+
+func TestAMailboxInCutoverGoesOn(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.Tell(t)
+	s.Begin(submitter.Batch{Cutover: pipelinetest.Start.Add(time.Hour)})
+	s.Finish()
+	s.Clock.Advance(time.Hour)
+	if err := s.Starter.Tick(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.Next() // is lost
+	ticks(t, s, 3)
+	if b := s.Box(); b.State != migration.Done || b.Kind != migration.CutoverPass {
+		t.Errorf("%s by a %s pass", b.State, b.Kind)
+	}
+}
+
+// A mailbox that failed before its wave was cut over, and is retried afterwards, is cut over as well.
+func TestARetryAfterTheCutover(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.Tell(t)
+	mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
+	s.OnTarget.Open = func(string) error { return mailbox.ErrQuota }
+	s.Begin(submitter.Batch{Cutover: pipelinetest.Start.Add(time.Hour)})
+	s.Finish()
+	ticks(t, s, 3)
+	s.OnTarget.Open = nil
+	if _, err := s.Operator.Act(t.Context(), operator.Retry, s.Wave, s.Box().ID); err != nil {
+		t.Fatal(err)
+	}
+	s.Finish()
+	ticks(t, s, 2)
+	if b := s.Box(); b.State != migration.Done || b.Kind != migration.CutoverPass || b.Counts.Match != 3 {
+		t.Errorf("%s by a %s pass, %+v", b.State, b.Kind, b.Counts)
 	}
 }

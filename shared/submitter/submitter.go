@@ -75,7 +75,7 @@ func (s *Submitter) claim(ctx context.Context, b Batch, boxes []migration.Mailbo
 	err := each(boxes, func(i int, m migration.Mailbox) error {
 		err := ctx.Err()
 		if err == nil {
-			err = s.Ledger.Claim(ctx, m)
+			err = s.Ledger.Claim(ctx, m, s.Clock.Now())
 		}
 		if err == nil || errors.As(err, &taken[i]) {
 			return nil

@@ -26,6 +26,7 @@ const maxFindings = 10_000
 // comparison is what one verification found.
 type comparison struct {
 	counts   migration.Counts
+	arrived  int // of the missing items, those that no plan knew: they came to a folder after it was planned
 	findings []finding
 	deep     []pair         // matching items whose content is to be compared
 	redo     []pair         // of these, the ones whose content differs
@@ -38,7 +39,7 @@ type pair struct {
 	path           []string
 	folder         mailbox.FolderID // on the target
 	source, target mailbox.Keyed
-	past           ledger.GroupItem
+	past           record
 	leaf           int // index of its leaf
 }
 
@@ -98,6 +99,8 @@ func (v *Verifier) compareFolder(ctx context.Context, s sides, p mailbox.Pair, p
 	}
 	c.counts.Source += len(want)
 	c.counts.Target += len(have)
+	mailbox.Align(want, have)
+	past.count(p.Target.ID, have)
 	v.merge(p, want, have, past, c)
 	return nil
 }
@@ -130,7 +133,8 @@ func (v *Verifier) merge(p mailbox.Pair, want, have []mailbox.Keyed, past histor
 
 func (v *Verifier) missing(p mailbox.Pair, it mailbox.Keyed, past history, c *comparison) {
 	// What was gone when it was to be copied and is listed now has come back or was moved: it is missing.
-	if was := past.of(p.Target.ID, it.Key); was.Skip != "" && was.Skip != mailbox.Gone {
+	was := past.of(p.Target.ID, it)
+	if was.Skip != "" && was.Skip != mailbox.Gone {
 		why := was.Skip
 		c.counts.Skipped++
 		c.add(finding{string(why), was.Detail, p.Path, it})
@@ -140,6 +144,9 @@ func (v *Verifier) missing(p mailbox.Pair, it mailbox.Keyed, past history, c *co
 		return
 	}
 	c.counts.Missing++
+	if was.source == "" && p.Target.ID != "" {
+		c.arrived++
+	}
 	c.add(finding{"missing", "", p.Path, it})
 }
 
@@ -165,8 +172,10 @@ func (v *Verifier) both(p mailbox.Pair, s, t mailbox.Keyed, past history, c *com
 	c.counts.Match++
 	c.leaves = append(c.leaves, receipt.Leaf{Folder: p.Path, Key: s.Key, Class: t.Class, Received: whole(t.Received), Bytes: t.Size,
 		Depth: receipt.Listing, Digest: receipt.ListingDigest(t.Properties)})
-	if v.Depth == Full || v.Depth == Sample && int(s.Key.Identity[0])%sampleOf == 0 {
-		c.deep = append(c.deep, pair{p.Path, p.Target.ID, s, t, past.of(p.Target.ID, s.Key), len(c.leaves) - 1})
+	was := past.of(p.Target.ID, s)
+	edited := was.source != "" && was.change != s.Change // since it was planned, in what no listing shows
+	if edited || v.Depth == Full || v.Depth == Sample && int(s.Key.Identity[0])%sampleOf == 0 {
+		c.deep = append(c.deep, pair{p.Path, p.Target.ID, s, t, was, len(c.leaves) - 1})
 	}
 }
 

@@ -36,11 +36,11 @@ func compareBatch(ctx context.Context, s sides, pairs []pair, c *comparison) err
 	if err != nil {
 		return fmt.Errorf("export from target: %w", err)
 	}
-	var doubt []int // what differs, or what we have no digest of
+	var doubt []int // what differs, what was edited since, or what we have no digest of
 	for i, p := range pairs {
 		l := &c.leaves[p.leaf]
 		l.Depth, l.Digest, l.Bytes = receipt.Content, have[i].digest, have[i].Bytes
-		if p.past.Digest == "" || have[i].digest != p.past.Digest || have[i].Recipients != p.past.Recipients || have[i].Attachments != p.past.Attachments {
+		if p.past.Digest == "" || p.past.change != p.source.Change || have[i].digest != p.past.Digest || have[i].Recipients != p.past.Recipients || have[i].Attachments != p.past.Attachments {
 			doubt = append(doubt, i)
 		}
 	}

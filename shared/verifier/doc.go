@@ -3,9 +3,11 @@
 //	list the source and the target anew; pair their folders
 //	per folder, merge both sorted lists by key: match, missing, extra, differs
 //	what is missing for a reason that stands in the ledger is skipped; what is only on the target and not from us is its own
-//	as far as asked for, export matching items from the target and compare their content with what the source sent
+//	as far as asked for, and wherever the source's item was edited since it was planned, export matching items from the
+//	target and compare their content with what the source sent
 //	name the items whose content differs to the planner, who sees listings only
-//	write counts and problems; then one more pass if items are missing or differ, at most three in a row; else the end
+//	write counts and problems; then one more pass if items are missing or differ, at most three in a row; else the end.
+//	What arrived since it was planned is left to the next pass, unless this was the last
 //
 // Nothing is taken from the ledger but reasons, what was on the target before, and the digests of what the source sent:
 // that an item is there is only ever learnt from the target.

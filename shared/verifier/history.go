@@ -24,18 +24,42 @@ type kind struct {
 	identity mailbox.Identity
 }
 
-// history is what the ledger knows of a mailbox's items from all its plans; the latest word on an item counts.
-type history struct {
-	items    map[place]ledger.GroupItem
-	before   map[kind]int // how many items of an identity the folder held when we first planned to import one
-	imported map[kind]int // how many items of an identity we imported
+// record is what the ledger knows of one item, and of which item and state of it at the source it says that.
+type record struct {
+	ledger.GroupItem
+	source mailbox.ItemID
+	change string
 }
 
-func (h history) of(f mailbox.FolderID, k mailbox.Key) ledger.GroupItem { return h.items[place{f, k}] }
+// history is what the ledger knows of a mailbox's items from all its plans; the latest word on an item counts.
+type history struct {
+	items    map[place]record
+	ours     map[mailbox.ItemID]bool // on the target, imported by us
+	before   map[kind]int            // how many items of an identity the folder held when we first planned to import one
+	imported map[kind]int            // how many items of an identity that we imported the folder still holds
+}
+
+// of is what is known of an item of the source, the zero record when nothing is: its number among equal ones may have been
+// another's.
+func (h history) of(f mailbox.FolderID, it mailbox.Keyed) record {
+	if r := h.items[place{f, it.Key}]; r.source == it.ID {
+		return r
+	}
+	return record{}
+}
+
+// count counts what a folder of the target holds that is ours.
+func (h history) count(f mailbox.FolderID, have []mailbox.Keyed) {
+	for _, it := range have {
+		if h.ours[it.ID] {
+			h.imported[kind{f, it.Key.Identity}]++
+		}
+	}
+}
 
 // history reads all manifests and groups of a mailbox.
 func (v *Verifier) history(ctx context.Context, box migration.Mailbox) (history, error) {
-	h := history{map[place]ledger.GroupItem{}, map[kind]int{}, map[kind]int{}}
+	h := history{map[place]record{}, map[mailbox.ItemID]bool{}, map[kind]int{}, map[kind]int{}}
 	for _, plan := range box.Plans {
 		for n := range plan.Shards {
 			of := ledger.GroupsOf{Mailbox: box.ID, Pass: plan.Pass, Plan: plan.ID, Shard: n}
@@ -46,11 +70,6 @@ func (v *Verifier) history(ctx context.Context, box migration.Mailbox) (history,
 			if err != nil {
 				return h, err
 			}
-		}
-	}
-	for p, it := range h.items {
-		if it.Target != "" && !it.Replaced {
-			h.imported[kind{p.folder, p.key.Identity}]++
 		}
 	}
 	return h, nil
@@ -87,11 +106,11 @@ func (v *Verifier) shard(ctx context.Context, box migration.Mailbox, of ledger.G
 	}
 	for i, it := range m.Items {
 		folder := m.Folders[it.Folder].Target
-		at := place{folder, it.Key}
-		if results[i].Replaced && h.items[at].Target != "" && !h.items[at].Replaced {
-			results[i].Replaced = false // ours from an earlier plan all the same
+		r := results[i]
+		h.items[place{folder, it.Key}] = record{r, it.Source, it.SourceChange}
+		if r.Target != "" && (!r.Replaced || h.ours[it.Replace]) {
+			h.ours[r.Target] = true
 		}
-		h.items[at] = results[i]
 		if _, known := h.before[kind{folder, it.Key.Identity}]; !known && it.Replace == "" {
 			h.before[kind{folder, it.Key.Identity}] = it.Before
 		}

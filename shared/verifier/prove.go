@@ -17,7 +17,7 @@ import (
 // delivery that is broken off leaves nothing that could be taken for the receipt.
 func (v *Verifier) prove(ctx context.Context, box migration.Mailbox, w migration.Wave, found *comparison) (string, error) {
 	box.Counts = found.counts
-	if err := settle(&box, w, v.Clock); err != nil || v.Key.IsZero() {
+	if err := settle(&box, w, found.arrived, v.Clock); err != nil || v.Key.IsZero() {
 		return "", nil
 	}
 	if box.State != migration.Done && box.State != migration.Synced {

@@ -109,7 +109,7 @@ func (v *Verifier) decide(ctx context.Context, box migration.Mailbox, found *com
 			return errStale
 		}
 		b.Counts, b.Problem, b.Receipt = c, "", proof
-		return settle(b, wave, v.Clock)
+		return settle(b, wave, found.arrived, v.Clock)
 	})
 	if errors.Is(err, errStale) {
 		return v.goOn(ctx, box) // whoever moved it may not have sent what follows
@@ -156,22 +156,24 @@ func (v *Verifier) askAgain(ctx context.Context, box migration.Mailbox, found *c
 	return nil
 }
 
-// settle moves a verified mailbox on.
-func settle(b *migration.Mailbox, w migration.Wave, clock clockwork.Clock) error {
+// settle moves a verified mailbox on. Of what is missing, arrived came after it was planned: a mailbox in use is never
+// complete before its last pass.
+func settle(b *migration.Mailbox, w migration.Wave, arrived int, clock clockwork.Clock) error {
 	c, now := b.Counts, clock.Now()
 	b.Tries++
 	if c.Missing+c.Differs > 0 && b.Tries < migration.MaxTries {
 		return b.To(migration.Planning, now)
 	}
 	b.Tries = 0
-	if c.Missing > 0 {
+	last := b.Kind == migration.CutoverPass || w.Cutover.IsZero()
+	if c.Missing > arrived || last && c.Missing > 0 {
 		b.Problem = fmt.Sprintf("%d items are missing on the target after %d passes; the report lists them", c.Missing, migration.MaxTries)
 		return b.To(migration.Failed, now)
 	}
 	if c.Extra+c.Differs > 0 {
 		b.Problem = fmt.Sprintf("%d items are on the target in excess and %d differ; the report lists them", c.Extra, c.Differs)
 	}
-	if b.Kind != migration.CutoverPass && !w.Cutover.IsZero() {
+	if !last {
 		return b.To(migration.Synced, now)
 	}
 	return b.To(migration.Done, now)

@@ -51,6 +51,6 @@
 //	send, receive     bus.Send with duplicate detection; the host, with the copy queue's sessions
 //
 // Not modelled: more shards and groups (a delivery works on one group at a time, and a group that is copied is never
-// written again); items of one identity, which group.settleFolder counts; replacing; skips; wrong answers;
-// damaged rows and manifests.
+// written again); two waves and their claims; items of one identity, which group.settleFolder counts; replacing; skips;
+// wrong answers; damaged rows and manifests.
 package model

@@ -19,6 +19,7 @@ type Hooked struct {
 	Listed  func(it *mailbox.Item)        // changes what a listing shows
 	Export  func(id mailbox.ItemID) error // an *ItemError is a finding about the item; any other error ends the export
 	Stream  func(id mailbox.ItemID, r io.Reader) io.Reader
+	After   func(id mailbox.ItemID) error // comes after the item was handed over, before the end of the answer
 	Create  func(f mailbox.Folder) error
 	Import  func(ctx context.Context, s mailbox.Stream, do Do) (mailbox.ItemID, error)
 	Replace func(ctx context.Context, old mailbox.Item, do Do) (mailbox.ItemID, error)
@@ -102,12 +103,16 @@ func (s *hooked) exportOne(ctx context.Context, i int, id mailbox.ItemID, each f
 			return err
 		}
 	}
-	return s.export(ctx, i, id, func(i int, r io.Reader, err error) error {
+	err := s.export(ctx, i, id, func(i int, r io.Reader, err error) error {
 		if s.h.Stream != nil && err == nil {
 			r = s.h.Stream(id, r)
 		}
 		return each(i, r, err)
 	})
+	if s.h.After != nil && err == nil {
+		return s.h.After(id)
+	}
+	return err
 }
 
 func (s *hooked) CreateFolder(ctx context.Context, f mailbox.Folder) (mailbox.Folder, error) {
