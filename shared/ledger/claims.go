@@ -90,6 +90,9 @@ func (l *Ledger) active(ctx context.Context, c claim, now time.Time) (bool, erro
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
+	if errors.Is(err, ErrCorrupt) { // nothing begins in such a wave; what is under way comes to its end
+		return m.State == migration.Planning || m.State == migration.Copying || m.State == migration.Verifying, nil
+	}
 	return true, err
 }
 

@@ -167,7 +167,7 @@ func TestALetterThatNobodyCanActOn(t *testing.T) {
 				t.Fatalf("kept %v, problems %+v", names, problems)
 			}
 			p := problems[0]
-			if p.Mailbox != "unknown" || p.Reason != "parked" || !strings.HasPrefix(p.Detail, tt.why) || !strings.HasSuffix(p.Detail, "; its bytes are in reports/"+names[0]) {
+			if p.Mailbox != "unknown" || p.Pass != 0 || p.Reason != "parked" || !strings.HasPrefix(p.Detail, tt.why) || !strings.HasSuffix(p.Detail, "; its bytes are in reports/"+names[0]) {
 				t.Errorf("problem %+v", p)
 			}
 			body, err := blob.ReadAll(t.Context(), s.Reports, names[0], 1<<20)
