@@ -3,6 +3,7 @@ package operator_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"slices"
 	"testing"
@@ -169,19 +170,23 @@ func TestAnActionThatFails(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name    string
+		a       operator.Action
+		from    migration.State
 		off     func(*desk)
 		changed int
 	}{
-		{"the bus is away", func(d *desk) { d.Bus = nowhere{} }, 1},
-		{"the wave cannot be read", func(d *desk) { d.Ledger.Waves = unread{} }, 0},
-		{"the mailboxes cannot be stored", func(d *desk) { d.Ledger.Mailboxes = unwritten{d.Ledger.Mailboxes} }, 0},
+		{"the bus is away", operator.Retry, migration.Failed, func(d *desk) { d.Bus = nowhere{} }, 1},
+		{"the wave cannot be read", operator.Retry, migration.Failed, func(d *desk) { d.Ledger.Waves = unread{} }, 0},
+		{"a mailbox cannot be taken back", operator.Retry, migration.Failed, noStore, 0},
+		{"a mailbox cannot be paused", operator.Pause, migration.Copying, noStore, 0},
+		{"a mailbox cannot be cancelled", operator.Cancel, migration.Copying, noStore, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			for _, id := range []migration.MailboxID{"", "m1"} {
-				d := newDesk(t, migration.Wave{Started: true}, migration.Mailbox{State: migration.Failed, Pass: 1})
+				d := newDesk(t, migration.Wave{Started: true}, migration.Mailbox{State: tt.from, Pass: 1})
 				tt.off(d)
-				changed, err := d.Act(t.Context(), operator.Retry, "w", id)
+				changed, err := d.Act(t.Context(), tt.a, "w", id)
 				if !errors.Is(err, errAway) || len(changed) != tt.changed {
 					t.Errorf("mailbox %q: changed %v, %v", id, changed, err)
 				}
@@ -196,6 +201,8 @@ func TestAnActionThatFails(t *testing.T) {
 		}
 	}
 }
+
+func noStore(d *desk) { d.Ledger.Mailboxes = unwritten{d.Ledger.Mailboxes} }
 
 type (
 	nowhere   struct{}
@@ -249,5 +256,72 @@ func TestAMailboxThatWentOnMeanwhile(t *testing.T) {
 		if b := d.box(t); b.State != tt.meanwhile || d.sent(t) != "" {
 			t.Errorf("%s of what became %s meanwhile made it %s", tt.a, tt.meanwhile, b.State)
 		}
+	}
+}
+
+// sticky refuses to store some mailboxes, and cannot list them to the end if there is an end.
+type sticky struct {
+	ledger.Table
+	keys []string
+	end  int // after how many rows the list breaks off; 0: it does not
+}
+
+func (s sticky) Replace(ctx context.Context, r ledger.Row) (ledger.Row, error) {
+	if slices.Contains(s.keys, r.Key) {
+		return r, errAway
+	}
+	return s.Table.Replace(ctx, r)
+}
+
+func (s sticky) Rows(ctx context.Context, partition, prefix string) iter.Seq2[ledger.Row, error] {
+	return func(yield func(ledger.Row, error) bool) {
+		n := 0
+		for r, err := range s.Table.Rows(ctx, partition, prefix) {
+			if n++; n == s.end {
+				yield(ledger.Row{}, errAway)
+				return
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+// A mailbox whose state was changed gets its message, whatever happens to the others; and the failure is told.
+func TestAWaveOfWhichSomeCannotBeStored(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		boxes   int
+		table   sticky
+		changed int
+	}{
+		{"the first of two", 2, sticky{keys: []string{"m00000"}}, 1},
+		{"the last of two", 2, sticky{keys: []string{"m00001"}}, 1},
+		{"one of the first 64", 100, sticky{keys: []string{"m00007"}}, 63},
+		{"one of the others", 100, sticky{keys: []string{"m00077"}}, 99},
+		{"the list ends early", 100, sticky{end: 80}, 64},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l := ledger.NewMemory()
+			wave(t, l, tt.boxes)
+			tt.table.Table = l.Mailboxes
+			l.Mailboxes = tt.table
+			post := &bus.Memory{Clock: clockwork.NewFakeClockAt(now)}
+			o := operator.Operator{Ledger: l, Bus: post, Clock: post.Clock, Log: slog.New(slog.DiscardHandler)}
+			changed, err := o.Act(t.Context(), operator.Retry, "w1", "")
+			if !errors.Is(err, errAway) || len(changed) != tt.changed {
+				t.Errorf("changed %d, want %d, %v", len(changed), tt.changed, err)
+			}
+			var sent []migration.MailboxID
+			for letter, ok := post.Take(now); ok; letter, ok = post.Take(now) {
+				sent = append(sent, letter.Message.Mailbox)
+			}
+			if !slices.Equal(sent, changed) {
+				t.Errorf("messages for %v, changed %v", sent, changed)
+			}
+		})
 	}
 }
