@@ -200,6 +200,12 @@ func TestAChangeThatIsRefused(t *testing.T) {
 	if now, _ := l.Mailbox(t.Context(), "w1", m.ID); !errors.Is(err, errAway) || now.Pass != 0 {
 		t.Errorf("error %v, pass %d", err, now.Pass)
 	}
+	for _, at := range [][2]string{{"w2", string(m.ID)}, {"w1", "m9"}} {
+		_, err := l.ChangeMailbox(t.Context(), migration.WaveID(at[0]), migration.MailboxID(at[1]), func(*migration.Mailbox) error { return nil })
+		if !errors.Is(err, ledger.ErrNotFound) {
+			t.Errorf("of %v, which is not there: %v", at, err)
+		}
+	}
 }
 
 func TestTheLastPlanIsTheOneThatCounts(t *testing.T) {
@@ -276,5 +282,19 @@ func TestALongProblem(t *testing.T) {
 	}
 	if n != 3 {
 		t.Errorf("%d problems, want 3", n)
+	}
+}
+
+// Rows outlive the version that wrote them: what stands in a table today must be read tomorrow.
+func TestARowIsTheGoldenOne(t *testing.T) {
+	t.Parallel()
+	l := ledger.NewMemory()
+	if err := l.RaiseFence(t.Context(), ledger.Fence{Account: "a", Until: start, Why: "\u0080 \uffff \U00010000 <&>"}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := l.Fences.Row(t.Context(), "fence", "a")
+	const want = `{"sum":"0ec20be4fe6702ff","row":{"account":"a","until":"2026-12-01T20:00:00Z","why":"\u0080 \uffff \ud800\udc00 \u003c\u0026\u003e"}}`
+	if err != nil || string(r.Body) != want {
+		t.Errorf("got  %s\nwant %s, %v", r.Body, want, err)
 	}
 }
