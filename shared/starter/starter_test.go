@@ -289,3 +289,22 @@ func TestWhoIsKeptFresh(t *testing.T) {
 		})
 	}
 }
+
+// When the mailboxes of a wave may begin is not known any more once its row is damaged.
+func TestAWaveWhoseRowIsDamagedDoesNotBegin(t *testing.T) {
+	t.Parallel()
+	d := newDesk()
+	d.add(t, migration.Wave{ID: "w", Start: now.Add(time.Hour)}, migration.Mailbox{State: migration.Submitted, Changed: now.Add(-24 * time.Hour)})
+	r, err := d.Ledger.Waves.Row(t.Context(), "wave", "w")
+	if err == nil {
+		r.Body[len(r.Body)/2] ^= 1
+		_, err = d.Ledger.Waves.Replace(t.Context(), r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Tick(t.Context()); !errors.Is(err, ledger.ErrCorrupt) {
+		t.Errorf("error %v", err)
+	}
+	same(t, "messages", d.sent(), nil)
+}
