@@ -6,7 +6,7 @@
 //
 //	for each wave that was not looked through for half an hour: send the message again of each mailbox that has stood
 //	still for longer than any delivery or wait takes; send for a delta pass of each that was synced a day ago and waits for
-//	its cutover; take the mark of being switched back when one was synced since, as after a retry
+//	its cutover; take the mark of the cutover back if a mailbox was synced after it, so that the next tick moves it
 //
 // Messages are sent before the mark is written, and have the same IDs whenever they are sent: a wave is begun by as many
 // ticks as it takes, each mailbox once.
@@ -85,15 +85,15 @@ const (
 func (s *Starter) lookThrough(ctx context.Context, w migration.Wave) error {
 	now := s.Clock.Now()
 	var nudges, deltas []bus.Letter
-	late := false // a mailbox was synced after the others had been moved to cutover
+	late := false
 	for box, err := range s.Ledger.WaveMailboxes(ctx, w.ID) {
 		if err != nil {
 			return err
 		}
-		if l, ok := step(box); ok && now.Sub(since(w, box)) >= stoodStill {
+		if l, ok := step(w, box); ok && now.Sub(since(w, box)) >= stoodStill {
 			nudges = append(nudges, l)
 		}
-		late = late || w.Switched && box.State == migration.Synced
+		late = late || w.Switched && box.State == migration.Synced // it had failed, and a person took it back into work
 		if box.State == migration.Synced && now.Sub(box.Changed) >= deltaEvery && w.Cutover.After(now) {
 			deltas = append(deltas, bus.Letter{Queue: migration.PlanQueue,
 				Message: migration.Message{Wave: w.ID, Mailbox: box.ID, Pass: box.Pass + 1, Epoch: box.Epoch}})
@@ -115,20 +115,22 @@ func (s *Starter) lookThrough(ctx context.Context, w migration.Wave) error {
 	return err
 }
 
-// since is when a mailbox's step was to begin at the latest.
+// since is when a mailbox came to the step that it is at. One that was not begun waits for its start.
 func since(w migration.Wave, box migration.Mailbox) time.Time {
-	start := w.Start.Add(time.Duration(w.Spread) * time.Second)
-	if box.State == migration.Submitted && start.After(box.Changed) {
-		return start
+	if last := spread(w, w.Mailboxes); box.State == migration.Submitted && last.After(box.Changed) {
+		return last
 	}
 	return box.Changed
 }
 
-// step is the message of the step that a mailbox is at.
-func step(box migration.Mailbox) (bus.Letter, bool) {
+// step is the message of the step that a mailbox of a wave is at.
+func step(w migration.Wave, box migration.Mailbox) (bus.Letter, bool) {
 	m := migration.Message{Wave: box.Wave, Mailbox: box.ID, Pass: box.Pass, Epoch: box.Epoch}
 	switch box.State {
-	case migration.Submitted, migration.Cutover:
+	case migration.Submitted:
+		m.Pass++
+		return bus.Letter{Queue: migration.PlanQueue, Message: m}, !w.Start.IsZero() // else the wave's row is damaged
+	case migration.Cutover:
 		m.Pass++
 		return bus.Letter{Queue: migration.PlanQueue, Message: m}, true
 	case migration.Planning:
