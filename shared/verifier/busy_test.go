@@ -2,6 +2,7 @@ package verifier_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 
 	"github.com/mailferry/mailferry/shared/mailbox"
@@ -26,8 +27,11 @@ func TestAMailboxInUseIsSynced(t *testing.T) {
 			t.Parallel()
 			s := pipelinetest.Tell(t)
 			mailboxtest.Fill(t, s.Source, "inbox", 0, 5)
+			var one sync.Mutex // imports come side by side
 			n := 5
 			s.OnTarget.Import = func(_ context.Context, _ mailbox.Stream, do mailboxtest.Do) (mailbox.ItemID, error) {
+				one.Lock()
+				defer one.Unlock()
 				mailboxtest.Fill(t, s.Source, "inbox", n, n+1)
 				n++
 				return do()

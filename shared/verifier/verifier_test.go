@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mailferry/mailferry/shared/blob"
@@ -184,10 +185,9 @@ func TestThreePassesAtMost(t *testing.T) {
 	t.Parallel()
 	s := pipelinetest.Tell(t)
 	mailboxtest.Fill(t, s.Source, "inbox", 0, 5)
-	n := 0
+	var n atomic.Int32
 	s.OnTarget.Import = func(context.Context, mailbox.Stream, mailboxtest.Do) (mailbox.ItemID, error) {
-		n++
-		return mailbox.ItemID(fmt.Sprint("lie", n)), nil
+		return mailbox.ItemID(fmt.Sprint("lie", n.Add(1))), nil
 	}
 	s.Begin()
 	s.Finish()
