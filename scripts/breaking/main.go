@@ -41,6 +41,7 @@ type summary struct {
 func main() {
 	var o options
 	kong.Parse(&o, kong.Name("chaos"), kong.Description("Breaks migrations of real mail on purpose and compares both sides afterwards. "+
+		"Faults are counted when they strike. The pipeline keeps no delta tokens, so none can expire here; the Graph client's tests do that. "+
 		"Exits with 0 only if nothing was lost, duplicated, altered, stuck or unexplained."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

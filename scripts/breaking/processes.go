@@ -71,7 +71,7 @@ func (o options) real(ctx context.Context, n int, mails fill.Plan, log *slog.Log
 	for i := range n {
 		run := &processRun{seed: o.Seed + uint64(i)}
 		plan := mails
-		plan.Seed, plan.Total, plan.Each = run.seed, 1, 40+p.r.IntN(80)
+		plan.Seed, plan.Total, plan.Each = run.seed, 1, 60+p.r.IntN(120)
 		x := &pair{source: exchangetest.New(fmt.Sprintf("run%d@old.example", i), exchangetest.Options{}),
 			target: exchangetest.New(fmt.Sprintf("run%d@new.example", i), exchangetest.Options{Restamp: &online})}
 		if err := plan.Fill(x.source, 0); err != nil {
@@ -260,9 +260,14 @@ func (p *processes) breakSomething() {
 		func() { p.killNow(workers[p.r.IntN(len(workers))]) },
 		p.killLater,
 		p.killLater,
-		func() { p.front.arm(p.r); p.front.arm(p.r) },
-		func() { p.front.arm(p.r); p.front.arm(p.r) },
-		func() { p.front.arm(p.r); p.front.arm(p.r) },
+		p.killLater,
+		p.killLater,
+		p.killLater,
+		func() { p.front.arm(p.r) },
+		func() { p.front.arm(p.r) },
+		func() { p.front.arm(p.r) },
+		func() { p.front.arm(p.r) },
+		func() { p.front.arm(p.r) },
 		func() { p.count("Service Bus connections dropped", p.Bus.DropConnections()) },
 		func() { p.Bus.Busy(1 + p.r.IntN(3)); p.hit("process: Service Bus server busy") },
 		func() { p.loseSession(x) },
@@ -276,7 +281,7 @@ func (p *processes) breakSomething() {
 		func() { fault(1, graphtest.ImportItem, "connection reset").Reset() },
 		func() { fault(2, graphtest.Any, "429").Throttle("1") },
 		func() { fault(1, graphtest.ImportItem, "503 with an empty body").Unavailable("") },
-		func() { p.Graph.ExpireSessions(x.target); p.hit("process: import sessions expired") },
+		func() { p.expireSessions(x) },
 		func() { p.EWS.Busy(stack.ServiceUser, time.Second, 1) },
 		func() { p.EWS.Unavailable(1) },
 	}
@@ -301,6 +306,11 @@ func (p *processes) killLater() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.at[[]string{"before import", "after import", "before export", "before send", "after send"}[p.r.IntN(5)]] = true
+}
+
+func (p *processes) expireSessions(x *pair) {
+	p.Graph.ExpireSessions(x.target)
+	p.hit("process: import sessions expired")
 }
 
 func (p *processes) loseSession(x *pair) {

@@ -20,7 +20,8 @@
 //	any of them ─► paused     an operator's hold; resume continues
 //	any of them ─► cancelled  an operator's end
 //
-// A wave without a cutover time goes from verifying to done at once.
+// A wave without a cutover time goes from verifying to done at once. A synced mailbox is planned again a day after its last
+// pass, or when a person asks for it, so that the cutover has little left to copy.
 //
 // # Why nothing is lost or doubled
 //
