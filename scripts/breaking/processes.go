@@ -269,8 +269,9 @@ func (p *processes) breakSomething() {
 		func() { p.front.arm(p.r) },
 		func() { p.front.arm(p.r) },
 		func() { p.count("Service Bus connections dropped", p.Bus.DropConnections()) },
+		func() { p.count("Service Bus connections dropped", p.Bus.DropConnections()) },
 		func() { p.Bus.Busy(1 + p.r.IntN(3)); p.hit("process: Service Bus server busy") },
-		func() { p.loseSession(x) },
+		p.loseSessions,
 		p.deliverTwice,
 		func() {
 			if p.host().Inject(hosttest.Fault{Function: "copyshard", On: 1, Twice: true}) == nil {
@@ -313,9 +314,13 @@ func (p *processes) expireSessions(x *pair) {
 	p.hit("process: import sessions expired")
 }
 
-func (p *processes) loseSession(x *pair) {
-	if p.Bus.LoseSession("copy", string(migration.MailboxFor(x.source.Address, x.target.Address))) {
-		p.hit("process: session lock lost")
+// loseSessions ends the lock of every session that is held: the old workers go on for a while.
+func (p *processes) loseSessions() {
+	for _, run := range p.runs {
+		x := run.pairs[0]
+		if p.Bus.LoseSession("copy", string(migration.MailboxFor(x.source.Address, x.target.Address))) {
+			p.hit("process: session lock lost")
+		}
 	}
 }
 

@@ -136,7 +136,7 @@ func (u *run) fill(plan fill.Plan, seed uint64) error {
 		if err := plan.Fill(p.source, n); err != nil {
 			return err
 		}
-		if u.r.IntN(6) == 0 {
+		if u.r.IntN(3) == 0 {
 			if err := large(p.source); err != nil {
 				return err
 			}

@@ -226,7 +226,7 @@ func (d *delivery) sendNext(ctx context.Context, box migration.Mailbox) error {
 func (d *delivery) planAnew(ctx context.Context, cause error) error {
 	m, now := d.message, d.Clock.Now()
 	err := d.Ledger.Report(ctx, m.Wave, ledger.Problem{Mailbox: m.Mailbox, Pass: m.Pass, About: fmt.Sprintf("manifest-%s-%d", m.Plan, m.Shard),
-		Reason: "manifest damaged", Detail: cause.Error() + "; the mailbox was planned anew", Seen: now})
+		Reason: "manifest damaged", Detail: cause.Error() + "; the mailbox is planned anew, unless that did not help twice", Seen: now})
 	if err != nil {
 		return fmt.Errorf("report damaged manifest: %w", err)
 	}
@@ -250,8 +250,7 @@ func (d *delivery) planAnew(ctx context.Context, cause error) error {
 
 // sendPass sends for the plan of the next pass.
 func (d *delivery) sendPass(ctx context.Context, box migration.Mailbox) error {
-	return d.Bus.Send(ctx, bus.Letter{Queue: migration.PlanQueue,
-		Message: migration.Message{Wave: box.Wave, Mailbox: box.ID, Pass: box.Pass + 1, Epoch: box.Epoch}})
+	return d.Bus.Send(ctx, bus.Letter{Queue: migration.PlanQueue, Message: box.NextPass()})
 }
 
 // used adds this delivery's uploads to the mailbox's window. A window that is over is begun anew.

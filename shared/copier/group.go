@@ -162,8 +162,9 @@ func (g *group) store(ctx context.Context, cause error) error {
 	return cause
 }
 
-// mostLost is how often the answer to an item's import may be lost. The waits in between double: with a doubt of 90 seconds
-// that is three quarters of an hour, which no passing failure of the target takes while it answers everything else.
+// mostLost is how often the answer to an item's import may be lost. The waits in between double: with a doubt of five
+// minutes they are two and a half hours together, which no passing failure of the target takes while it answers everything
+// else.
 const mostLost = 5
 
 // lostAnswers is how often the answer to the import of an item that has no result yet was lost.

@@ -163,6 +163,11 @@ func (m *Mailbox) Concerns(msg Message) bool {
 	return msg.Plan == m.Plan().ID && !verified && (m.State != Copying || msg.Shard >= m.Shard)
 }
 
+// NextPass is the message to the plan queue that begins the mailbox's next pass.
+func (m *Mailbox) NextPass() Message {
+	return Message{Wave: m.Wave, Mailbox: m.ID, Pass: m.Pass + 1, Epoch: m.Epoch}
+}
+
 // Reopen takes a paused or failed mailbox back into work.
 func (m *Mailbox) Reopen(s State, now time.Time) error {
 	if m.State != Paused && m.State != Failed {

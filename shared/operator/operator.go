@@ -173,8 +173,7 @@ func (o *Operator) act(ctx context.Context, a Action, box migration.Mailbox) (mi
 
 // next is the message that begins a mailbox's next pass.
 func next(box migration.Mailbox) *bus.Letter {
-	return &bus.Letter{Queue: migration.PlanQueue,
-		Message: migration.Message{Wave: box.Wave, Mailbox: box.ID, Pass: box.Pass + 1, Epoch: box.Epoch}}
+	return &bus.Letter{Queue: migration.PlanQueue, Message: box.NextPass()}
 }
 
 func (o *Operator) move(ctx context.Context, a Action, box migration.Mailbox, to migration.State) (migration.Mailbox, error) {

@@ -95,8 +95,7 @@ func (s *Starter) lookThrough(ctx context.Context, w migration.Wave) error {
 		}
 		late = late || w.Switched && box.State == migration.Synced // it had failed, and a person took it back into work
 		if box.State == migration.Synced && now.Sub(box.Changed) >= deltaEvery && w.Cutover.After(now) {
-			deltas = append(deltas, bus.Letter{Queue: migration.PlanQueue,
-				Message: migration.Message{Wave: w.ID, Mailbox: box.ID, Pass: box.Pass + 1, Epoch: box.Epoch}})
+			deltas = append(deltas, bus.Letter{Queue: migration.PlanQueue, Message: box.NextPass()})
 		}
 	}
 	if err := s.Bus.Send(ctx, append(nudges, deltas...)...); err != nil {
@@ -192,8 +191,7 @@ func (s *Starter) cutover(ctx context.Context, w migration.Wave) error {
 	for _, box := range boxes {
 		switch {
 		case box.State == migration.Cutover:
-			letters = append(letters, bus.Letter{Queue: migration.PlanQueue,
-				Message: migration.Message{Wave: w.ID, Mailbox: box.ID, Pass: box.Pass + 1, Epoch: box.Epoch}})
+			letters = append(letters, bus.Letter{Queue: migration.PlanQueue, Message: box.NextPass()})
 		case !box.State.Over() && box.Kind != migration.CutoverPass:
 			left++
 		}

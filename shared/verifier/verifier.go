@@ -180,8 +180,7 @@ func settle(b *migration.Mailbox, w migration.Wave, arrived int, clock clockwork
 }
 
 func (v *Verifier) sendPass(ctx context.Context, box migration.Mailbox) error {
-	return v.Bus.Send(ctx, bus.Letter{Queue: migration.PlanQueue,
-		Message: migration.Message{Wave: box.Wave, Mailbox: box.ID, Pass: box.Pass + 1, Epoch: box.Epoch}})
+	return v.Bus.Send(ctx, bus.Letter{Queue: migration.PlanQueue, Message: box.NextPass()})
 }
 
 // interpret says what happens after an error of a mailbox.
