@@ -16,6 +16,7 @@ var (
 	ErrUnknown     = errors.New("outcome unknown")         // the request may have been carried out
 	ErrUnavailable = errors.New("temporarily unavailable") // certainly not carried out, try again later
 	ErrChanged     = errors.New("item changed meanwhile")
+	ErrStartAgain  = errors.New("sync state refused, start again without one")
 )
 
 // Advice says what a person can do about an error that ended a mailbox's work, "" when that stands in the error itself.

@@ -1,15 +1,11 @@
 // Package manifest is the file that lists the items of one shard. It is written once and never changed.
 //
 // A manifest is lines of JSON: a header, one line per item in the order in which they are copied, and a last line with
-// the SHA-256 of everything before it. A manifest that is cut short or damaged is refused as a whole.
+// the SHA-256 of everything before it. A manifest that is cut short or damaged is refused as a whole. [Verified] is a file of
+// the same form.
 package manifest
 
 import (
-	"bufio"
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -56,11 +52,8 @@ type Item struct {
 // Version is the format's version.
 const Version = 1
 
-// Limits of a manifest that is read: a shard has at most 4,000 items.
-const (
-	maxItems = 100_000
-	maxLine  = 1 << 20
-)
+// maxItems is the most of a manifest that is read: a shard has at most 4,000 items.
+const maxItems = 100_000
 
 // Name is the manifest's blob name.
 func Name(m migration.MailboxID, pass int, plan migration.PlanID, shard int) string {
@@ -73,28 +66,10 @@ func RedoName(m migration.MailboxID, pass int, plan migration.PlanID) string {
 	return fmt.Sprintf("%s/%04d/%s/redo", m, pass, plan)
 }
 
-type trailer struct {
-	SHA256 string `json:"sha256"`
-}
-
 // Encode writes a manifest. Version and Count are filled in.
 func Encode(m Manifest) ([]byte, error) {
 	m.Version, m.Count = Version, len(m.Items)
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	if err := e.Encode(m); err != nil {
-		return nil, fmt.Errorf("write manifest: %w", err)
-	}
-	for _, it := range m.Items {
-		if err := e.Encode(it); err != nil {
-			return nil, fmt.Errorf("write manifest: %w", err)
-		}
-	}
-	sum := sha256.Sum256(b.Bytes())
-	if err := e.Encode(trailer{hex.EncodeToString(sum[:])}); err != nil {
-		return nil, fmt.Errorf("write manifest: %w", err)
-	}
-	return b.Bytes(), nil
+	return encode(m, m.Items)
 }
 
 // ErrDamaged says that a manifest is not what was written. It names the line.
@@ -102,54 +77,23 @@ var ErrDamaged = errors.New("manifest is damaged")
 
 // Decode reads a manifest and checks it. An error is [ErrDamaged] or the reader's own.
 func Decode(r io.Reader) (Manifest, error) {
+	l := newLines(r)
 	var m Manifest
-	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
-	sum, line := sha256.New(), 0
-	next := func(v any) error {
-		line++
-		more := lines.Scan() // also true for what a reader that failed has left of a line
-		switch err := lines.Err(); {
-		case errors.Is(err, bufio.ErrTooLong):
-			return fmt.Errorf("%w: line %d: longer than %d bytes", ErrDamaged, line, maxLine)
-		case err != nil:
-			return fmt.Errorf("read manifest line %d: %w", line, err)
-		case !more:
-			return fmt.Errorf("%w: line %d: file ends early", ErrDamaged, line)
-		}
-		if err := json.Unmarshal(lines.Bytes(), v); err != nil {
-			return fmt.Errorf("%w: line %d: %w", ErrDamaged, line, err)
-		}
-		return nil
-	}
-	count := func() { sum.Write(lines.Bytes()); sum.Write([]byte("\n")) }
-	if err := next(&m); err != nil {
+	if err := l.next(&m); err != nil {
 		return m, err
 	}
-	count()
-	if m.Version != Version || m.Count < 0 || m.Count > maxItems {
-		return m, fmt.Errorf("%w: line 1: version %d with %d items, want version %d with at most %d", ErrDamaged, m.Version, m.Count, Version, maxItems)
+	if err := checkHead(m.Version, m.Count, maxItems); err != nil {
+		return m, err
 	}
 	for range m.Count {
 		var it Item
-		if err := next(&it); err != nil {
+		if err := l.next(&it); err != nil {
 			return m, err
 		}
 		if it.Folder < 0 || it.Folder >= len(m.Folders) {
-			return m, fmt.Errorf("%w: line %d: folder %d of %d", ErrDamaged, line, it.Folder, len(m.Folders))
+			return m, fmt.Errorf("%w: line %d: folder %d of %d", ErrDamaged, l.line, it.Folder, len(m.Folders))
 		}
-		count()
 		m.Items = append(m.Items, it)
 	}
-	var end trailer
-	if err := next(&end); err != nil {
-		return m, err
-	}
-	if end.SHA256 != hex.EncodeToString(sum.Sum(nil)) {
-		return m, fmt.Errorf("%w: line %d: checksum does not fit the lines above", ErrDamaged, line)
-	}
-	if lines.Scan() {
-		return m, fmt.Errorf("%w: line %d: more after the end", ErrDamaged, line+1)
-	}
-	return m, nil
+	return m, l.end()
 }

@@ -30,8 +30,21 @@ func (p *Planner) compare(ctx context.Context, source mailbox.Source, target mai
 	if err != nil {
 		return nil, err
 	}
+	before, err := manifest.LastVerified(ctx, p.Manifests, box.ID, box.Plan())
+	if err != nil {
+		return nil, err
+	}
 	var todo []folderItems
+	unchanged := 0
 	for _, pair := range pairs {
+		same, err := isUnchanged(ctx, source, target, before[manifest.Partners{Source: pair.Source.ID, Target: pair.Target.ID}])
+		if err != nil {
+			return nil, err
+		}
+		if same {
+			unchanged++
+			continue
+		}
 		have, err := mailbox.List(ctx, target, pair.Target.ID)
 		if err != nil {
 			return nil, fmt.Errorf("list target folder: %w", err)
@@ -44,7 +57,27 @@ func (p *Planner) compare(ctx context.Context, source mailbox.Source, target mai
 			todo = append(todo, folderItems{manifest.Folder{Target: pair.Target.ID, Path: pair.Path}, items})
 		}
 	}
+	p.Log.Info("compared", "wave", box.Wave, "mailbox", box.ID, "pass", box.Pass, "folders", len(pairs), "unchanged", unchanged)
 	return todo, nil
+}
+
+// isUnchanged says whether a folder that was found in order stands as it did then, on both sides. There is nothing to do in
+// it then: doing nothing neither loses nor doubles an item, and the last verification lists every folder.
+func isUnchanged(ctx context.Context, source mailbox.Source, target mailbox.Target, was manifest.VerifiedFolder) (bool, error) {
+	if !was.InOrder {
+		return false, nil
+	}
+	changed, err := was.SourceState.Changed(ctx, source, was.Source)
+	if err != nil {
+		return false, fmt.Errorf("ask for changes at the source: %w", err)
+	}
+	if changed {
+		return false, nil
+	}
+	if changed, err = was.TargetState.Changed(ctx, target, was.Target); err != nil {
+		return false, fmt.Errorf("ask for changes on the target: %w", err)
+	}
+	return !changed, nil
 }
 
 // redo reads which items the last verification found to differ in their content. A file that is damaged is no reason to

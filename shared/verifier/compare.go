@@ -32,6 +32,7 @@ type comparison struct {
 	redo     []pair         // of these, the ones whose content differs
 	leaves   []receipt.Leaf // matching items
 	skipped  []receipt.Skip
+	standing
 }
 
 // pair is one item on both sides.
@@ -50,7 +51,7 @@ func (c *comparison) add(f finding) {
 }
 
 // compare lists both sides and merges them, folder by folder.
-func (v *Verifier) compare(ctx context.Context, box migration.Mailbox) (*comparison, error) {
+func (v *Verifier) compare(ctx context.Context, box migration.Mailbox, w migration.Wave) (*comparison, error) {
 	source, err := v.Sources.Source(ctx, box.Source)
 	if err != nil {
 		return nil, fmt.Errorf("open source mailbox: %w", err)
@@ -72,6 +73,9 @@ func (v *Verifier) compare(ctx context.Context, box migration.Mailbox) (*compari
 		return nil, fmt.Errorf("list target folders: %w", err)
 	}
 	c := &comparison{}
+	if c.standing, err = v.standing(ctx, box, w); err != nil {
+		return nil, err
+	}
 	for _, p := range mailbox.Pairs(from, to) {
 		if err := v.compareFolder(ctx, sides{source, target}, p, past, c); err != nil {
 			return nil, err
@@ -86,9 +90,17 @@ type sides struct {
 }
 
 func (v *Verifier) compareFolder(ctx context.Context, s sides, p mailbox.Pair, past history, c *comparison) error {
+	now, same, err := c.look(ctx, s, p)
+	if err != nil {
+		return err
+	}
+	if same {
+		c.leaveOut(now)
+		return nil
+	}
+	counted := c.counts
 	var have []mailbox.Keyed
 	if p.Target.ID != "" {
-		var err error
 		if have, err = mailbox.List(ctx, s.target, p.Target.ID); err != nil {
 			return fmt.Errorf("list target folder: %w", err)
 		}
@@ -102,6 +114,7 @@ func (v *Verifier) compareFolder(ctx context.Context, s sides, p mailbox.Pair, p
 	mailbox.Align(want, have)
 	past.count(p.Target.ID, have)
 	v.merge(p, want, have, past, c)
+	c.note(now, counted)
 	return nil
 }
 

@@ -68,6 +68,7 @@ func askSource(ctx context.Context, source mailbox.Source, pairs []pair, have []
 		c.counts.Match--
 		c.leaves[pairs[i].leaf].Digest = "" // it has no place in the receipt
 		c.counts.Differs++
+		c.differ[pairs[i].folder] = true
 		c.add(finding{"differs", why, pairs[i].path, pairs[i].source})
 		if len(c.redo) < maxFindings {
 			c.redo = append(c.redo, pairs[i])

@@ -13,14 +13,14 @@ import (
 )
 
 // prove writes the receipt of a mailbox that is about to be done or ready, and returns its blob's name: the leaves stand
-// beside it. Every verification writes files of its own, and the ledger's row says which of them count, so that a
+// beside it. A verification that left folders out proves nothing new: the receipt of the last one that listed all stands. Every verification writes files of its own, and the ledger's row says which of them count, so that a
 // delivery that is broken off leaves nothing that could be taken for the receipt.
 func (v *Verifier) prove(ctx context.Context, box migration.Mailbox, w migration.Wave, found *comparison) (string, error) {
 	box.Counts = found.counts
 	if err := settle(&box, w, found.arrived, v.Clock); err != nil || v.Key.IsZero() {
 		return "", nil
 	}
-	if box.State != migration.Done && box.State != migration.Synced {
+	if found.left > 0 || box.State != migration.Done && box.State != migration.Synced {
 		return "", nil
 	}
 	name := fmt.Sprintf("%s/%s/%04d-%s", box.Wave, box.ID, box.Pass, v.NewID())

@@ -61,14 +61,18 @@ func (v *Verifier) Verify(ctx context.Context, m migration.Message) error {
 		box.Pass, box.Plans = m.Pass, []migration.Plan{{ID: m.Plan}}
 		return v.goOn(ctx, box)
 	}
-	found, err := v.compare(ctx, box)
+	wave, err := v.Ledger.Wave(ctx, box.Wave)
+	if err != nil {
+		return fmt.Errorf("read wave from the ledger: %w", err)
+	}
+	found, err := v.compare(ctx, box, wave)
 	if err != nil {
 		return interpret(err)
 	}
 	if err := v.report(ctx, box, found); err != nil {
 		return err
 	}
-	return v.decide(ctx, box, found)
+	return v.decide(ctx, box, wave, found)
 }
 
 // goOn does what follows the verification of a pass that somebody else has finished, in case that was not done: box names
@@ -91,12 +95,8 @@ func (v *Verifier) goOn(ctx context.Context, box migration.Mailbox) error {
 }
 
 // decide writes the counts and the state that follows from them, and sends the next pass if there is one.
-func (v *Verifier) decide(ctx context.Context, box migration.Mailbox, found *comparison) error {
+func (v *Verifier) decide(ctx context.Context, box migration.Mailbox, wave migration.Wave, found *comparison) error {
 	c := found.counts
-	wave, err := v.Ledger.Wave(ctx, box.Wave)
-	if err != nil {
-		return fmt.Errorf("read wave from the ledger: %w", err)
-	}
 	proof, err := v.prove(ctx, box, wave, found)
 	if err != nil {
 		return err
@@ -104,12 +104,21 @@ func (v *Verifier) decide(ctx context.Context, box migration.Mailbox, found *com
 	if err := v.askAgain(ctx, box, found); err != nil {
 		return err
 	}
+	if err := v.remember(ctx, box, found); err != nil {
+		return err
+	}
 	next, err := v.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {
 		if b.State != migration.Verifying || b.Pass != box.Pass {
 			return errStale
 		}
-		b.Counts, b.Problem, b.Receipt = c, "", proof
-		return settle(b, wave, found.arrived, v.Clock)
+		b.Counts, b.Problem = c, ""
+		if err := settle(b, wave, found.arrived, v.Clock); err != nil {
+			return err
+		}
+		if proof != "" || b.State.Over() {
+			b.Receipt = proof
+		}
+		return nil
 	})
 	if errors.Is(err, errStale) {
 		return v.goOn(ctx, box) // whoever moved it may not have sent what follows
@@ -118,7 +127,7 @@ func (v *Verifier) decide(ctx context.Context, box migration.Mailbox, found *com
 		return fmt.Errorf("store what was verified: %w", err)
 	}
 	v.Log.Info("verified", "wave", next.Wave, "mailbox", next.ID, "pass", next.Pass, "state", next.State, "source", c.Source,
-		"target", c.Target, "match", c.Match, "missing", c.Missing, "extra", c.Extra, "differs", c.Differs, "skipped", c.Skipped)
+		"target", c.Target, "match", c.Match, "missing", c.Missing, "extra", c.Extra, "differs", c.Differs, "skipped", c.Skipped, "unchanged", found.left)
 	switch next.State {
 	case migration.Planning:
 		return v.sendPass(ctx, next)
@@ -165,18 +174,22 @@ func settle(b *migration.Mailbox, w migration.Wave, arrived int, clock clockwork
 		return b.To(migration.Planning, now)
 	}
 	b.Tries = 0
-	last := b.Kind == migration.CutoverPass || w.Cutover.IsZero()
-	if c.Missing > arrived || last && c.Missing > 0 {
+	if c.Missing > arrived || last(*b, w) && c.Missing > 0 {
 		b.Problem = fmt.Sprintf("%d items are missing on the target after %d passes; the report lists them", c.Missing, migration.MaxTries)
 		return b.To(migration.Failed, now)
 	}
 	if c.Extra+c.Differs > 0 {
 		b.Problem = fmt.Sprintf("%d items are on the target in excess and %d differ; the report lists them", c.Extra, c.Differs)
 	}
-	if !last {
+	if !last(*b, w) {
 		return b.To(migration.Synced, now)
 	}
 	return b.To(migration.Done, now)
+}
+
+// last says whether no pass follows the one that a mailbox is in, but to mend it.
+func last(b migration.Mailbox, w migration.Wave) bool {
+	return b.Kind == migration.CutoverPass || w.Cutover.IsZero()
 }
 
 func (v *Verifier) sendPass(ctx context.Context, box migration.Mailbox) error {

@@ -20,7 +20,7 @@ type Delta struct {
 }
 
 // Changes says what has changed in a folder since a state, "" for everything in it. A state that Exchange refuses is
-// [ErrStartAgain].
+// mailbox.ErrStartAgain.
 func (s *Source) Changes(ctx context.Context, f mailbox.FolderID, state string) (Delta, error) {
 	messages, err := s.ask(ctx, fmt.Sprintf(syncFolderItems, folderID(f), syncState(state), changePage))
 	if err != nil {
@@ -43,4 +43,19 @@ func (s *Source) Changes(ctx context.Context, f mailbox.FolderID, state string) 
 		}
 	}
 	return d, nil
+}
+
+// Changed implements mailbox.Side.
+func (s *Source) Changed(ctx context.Context, f mailbox.FolderID, since mailbox.SyncState) (bool, mailbox.SyncState, error) {
+	changed := false
+	for state := string(since); ; {
+		d, err := s.Changes(ctx, f, state)
+		if err != nil {
+			return false, "", err
+		}
+		changed = changed || len(d.Changed)+len(d.Read)+len(d.Gone) > 0
+		if state = d.State; !d.More {
+			return changed, mailbox.SyncState(state), nil
+		}
+	}
 }

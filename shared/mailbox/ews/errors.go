@@ -8,10 +8,6 @@ import (
 	"github.com/mailferry/mailferry/shared/mailbox"
 )
 
-// ErrStartAgain says that a state of [Source.Changes] is of no use any more: call it with "" and take what it lists
-// as the whole folder.
-var ErrStartAgain = errors.New("sync state refused, start again from nothing")
-
 // Kinds of codes that need more than an error value.
 var (
 	errBusy     = errors.New("server busy")     // raise the account's fence
@@ -44,7 +40,7 @@ func failure(code string) error {
 	case "ErrorFolderNotFound", "ErrorSyncFolderNotFound", "ErrorParentFolderNotFound", "ErrorItemNotFound":
 		return mailbox.ErrNoFolder // a folder id that is gone is also called an item
 	case "ErrorInvalidSyncStateData":
-		return ErrStartAgain
+		return mailbox.ErrStartAgain
 
 	// Limits of the account.
 	case "ErrorServerBusy",

@@ -261,7 +261,7 @@ func TestChanges(t *testing.T) {
 	x.on("SyncFolderItems", func(string) string {
 		return answered("SyncFolderItems", refused("SyncFolderItems", "ErrorInvalidSyncStateData"))
 	})
-	if _, err := s.Changes(t.Context(), "f", "old"); !errors.Is(err, ews.ErrStartAgain) {
+	if _, err := s.Changes(t.Context(), "f", "old"); !errors.Is(err, mailbox.ErrStartAgain) {
 		t.Fatalf("got %v", err)
 	}
 	x.on("SyncFolderItems", func(string) string { return answered("SyncFolderItems", ok("SyncFolderItems", `<m:Changes/>`)) })

@@ -475,7 +475,7 @@ func TestFollowAFolder(t *testing.T) {
 	if err != nil || d.More || !slices.Equal(d.Changed, id(fresh[0])) || !slices.Equal(d.Gone, id(items[0])) || !slices.Equal(d.Read, id(items[1])) {
 		t.Fatalf("got %d changed, %d gone, %d read, %v", len(d.Changed), len(d.Gone), len(d.Read), err)
 	}
-	if _, err := m.Changes(t.Context(), f, "bm9uc2Vuc2U="); !errors.Is(err, ews.ErrStartAgain) {
+	if _, err := m.Changes(t.Context(), f, "bm9uc2Vuc2U="); !errors.Is(err, mailbox.ErrStartAgain) {
 		t.Fatalf("a state of nonsense: %v", err)
 	}
 }

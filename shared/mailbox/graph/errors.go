@@ -19,9 +19,6 @@ import (
 	"github.com/mailferry/mailferry/shared/mailbox"
 )
 
-// ErrStartAgain is the answer to a delta link the service does not know any more: list the folder from the start.
-var ErrStartAgain = errors.New("delta link expired, start again without one")
-
 // failure is an answer that is no success (status ≥ 300), or no answer (status 0).
 type failure struct {
 	status int
@@ -136,7 +133,7 @@ func (l *line) verdict(f *failure, a ask) error {
 	case f.status == http.StatusNotFound:
 		return fmt.Errorf("%w: %w", f, absent(a))
 	case f.status == http.StatusGone:
-		return fmt.Errorf("%w: %w", f, ErrStartAgain)
+		return fmt.Errorf("%w: %w", f, mailbox.ErrStartAgain)
 	case f.passing():
 		return fmt.Errorf("%w: %w", f, mailbox.ErrUnavailable)
 	}

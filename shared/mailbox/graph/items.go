@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"strconv"
 	"sync"
 
@@ -68,7 +69,7 @@ type Delta struct {
 }
 
 // Changes returns a page of the folder's changes: from the start with an empty link, else from where the link was
-// given. The error is [ErrStartAgain] when the service does not know the link any more. The link is a secret.
+// given. The error is mailbox.ErrStartAgain when the service does not know the link any more. The link is a secret.
 func (m *Mailbox) Changes(ctx context.Context, f mailbox.FolderID, link string) (Delta, error) {
 	page, err := m.itemPage(ctx, ask{path: m.path("/folders/{folder}/items/delta"), with: m.with("folder", string(f)),
 		link: link, prefer: "odata.maxpagesize=" + strconv.Itoa(m.client.page), needs: "MailboxItem.Read.All"})
@@ -90,6 +91,27 @@ func (m *Mailbox) Changes(ctx context.Context, f mailbox.FolderID, link string) 
 		return d, errors.New("list changes: neither nextLink nor deltaLink in the answer")
 	}
 	return d, nil
+}
+
+// Changed implements mailbox.Side.
+func (m *Mailbox) Changed(ctx context.Context, f mailbox.FolderID, since mailbox.SyncState) (bool, mailbox.SyncState, error) {
+	link, changed := string(since), false
+	if link != "" && m.ours(link) != nil {
+		return false, "", fmt.Errorf("list changes: %w: it is from another Graph", mailbox.ErrStartAgain)
+	}
+	for {
+		d, err := m.Changes(ctx, f, link)
+		if refused, ok := errors.AsType[*failure](err); ok && refused.status == http.StatusBadRequest && since != "" {
+			return false, "", fmt.Errorf("%w: %w", mailbox.ErrStartAgain, err)
+		}
+		if err != nil {
+			return false, "", err
+		}
+		changed = changed || len(d.Items)+len(d.Removed) > 0
+		if link = d.Link; d.Done {
+			return changed, mailbox.SyncState(link), nil
+		}
+	}
 }
 
 // sizes remembers the sizes of listed items, for packing exports. It forgets some when there are too many.

@@ -329,8 +329,25 @@ func TestChanges(t *testing.T) {
 	if err != nil || len(two.Removed) != 1 || two.Removed[0] != "b" || !two.Done {
 		t.Fatalf("second page %+v, error %v", two, err)
 	}
-	if _, err := m.Changes(t.Context(), "F", two.Link); !errors.Is(err, graph.ErrStartAgain) {
+	if _, err := m.Changes(t.Context(), "F", two.Link); !errors.Is(err, mailbox.ErrStartAgain) {
 		t.Errorf("error %v, want ErrStartAgain", err)
+	}
+}
+
+// A link that the service refuses in whatever way is of no use; without one, a refusal is an error.
+func TestALinkThatIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 410} {
+		c := newCanned(t)
+		c.on("GET "+prefix+"/folders/F/items/delta", answer(status, errorBody("SyncStateInvalid")))
+		m := open(t, c.URL, graph.Options{})
+		link := mailbox.SyncState(c.URL + prefix + "/folders/F/items/delta?%24deltatoken=t")
+		if _, _, err := m.Changed(t.Context(), "F", link); !errors.Is(err, mailbox.ErrStartAgain) {
+			t.Errorf("status %d: error %v, want ErrStartAgain", status, err)
+		}
+		if _, _, err := m.Changed(t.Context(), "F", ""); err == nil || status == 400 && errors.Is(err, mailbox.ErrStartAgain) {
+			t.Errorf("status %d without a link: error %v", status, err)
+		}
 	}
 }
 

@@ -542,7 +542,7 @@ func TestChangesOfAFolder(t *testing.T) {
 		t.Errorf("after a deletion: %d, %d, %v", n, gone, err)
 	}
 	w.server.ExpireDelta(w.store)
-	if _, _, err := round(); !errors.Is(err, graph.ErrStartAgain) {
+	if _, _, err := round(); !errors.Is(err, mailbox.ErrStartAgain) {
 		t.Errorf("with an expired link: %v", err)
 	}
 }

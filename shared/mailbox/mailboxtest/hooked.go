@@ -9,15 +9,16 @@ import (
 )
 
 // Hooked is a World in which a test stands between its mailboxes and whoever uses them. Each hook that is set is called
-// before what it is named for; its error takes the place of that. Hooks may be called concurrently, and are changed only
+// before what it is named for, unless it says otherwise; its error takes the place of that. Hooks may be called concurrently, and are changed only
 // while nobody uses the World.
 type Hooked struct {
 	World
 	Open    func(address string) error
 	Folders func() error
 	List    func(f mailbox.FolderID) error
-	Listed  func(it *mailbox.Item)        // changes what a listing shows
-	Export  func(id mailbox.ItemID) error // an *ItemError is a finding about the item; any other error ends the export
+	Listed  func(it *mailbox.Item)                                                   // changes what a listing shows
+	Changed func(f mailbox.FolderID, since mailbox.SyncState, is bool) (bool, error) // comes after what it is named for
+	Export  func(id mailbox.ItemID) error                                            // an *ItemError is a finding about the item; any other error ends the export
 	Stream  func(id mailbox.ItemID, r io.Reader) io.Reader
 	After   func(id mailbox.ItemID) error // comes after the item was handed over, before the end of the answer
 	Create  func(f mailbox.Folder) error
@@ -82,6 +83,14 @@ func (s *hooked) Items(ctx context.Context, f mailbox.FolderID) iter.Seq2[mailbo
 			}
 		}
 	}
+}
+
+func (s *hooked) Changed(ctx context.Context, f mailbox.FolderID, since mailbox.SyncState) (bool, mailbox.SyncState, error) {
+	changed, now, err := s.Memory.Changed(ctx, f, since)
+	if s.h.Changed != nil && err == nil {
+		changed, err = s.h.Changed(f, since, changed)
+	}
+	return changed, now, err
 }
 
 func (s *hooked) Export(ctx context.Context, ids []mailbox.ItemID, each func(i int, r io.Reader, err error) error) error {

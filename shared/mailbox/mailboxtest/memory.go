@@ -95,6 +95,25 @@ func (s *Memory) item(it exchangetest.Item) mailbox.Item {
 	return mailbox.Item{ID: mailbox.ItemID(strconv.FormatUint(it.ID, 10)), Change: strconv.FormatUint(it.Change, 10), Size: it.Stream.Size, Properties: p}
 }
 
+// Changed implements mailbox.Side. Its states are the folder and a point in its log.
+func (s *Memory) Changed(ctx context.Context, f mailbox.FolderID, since mailbox.SyncState) (bool, mailbox.SyncState, error) {
+	id, err := number(string(f))
+	if err == nil {
+		_, err = s.Mailbox.Folder(id)
+	}
+	if err != nil {
+		return false, "", mailbox.ErrNoFolder
+	}
+	var of, after uint64
+	if since != "" {
+		if n, err := fmt.Sscanf(string(since), "%d.%d", &of, &after); err != nil || n != 2 || of != id {
+			return false, "", mailbox.ErrStartAgain
+		}
+	}
+	log, now := s.Mailbox.Changes(id, after)
+	return len(log) > 0, mailbox.SyncState(fmt.Sprintf("%d.%d", id, now)), ctx.Err()
+}
+
 // Export implements mailbox.Side.
 func (s *Memory) Export(ctx context.Context, ids []mailbox.ItemID, each func(i int, r io.Reader, err error) error) error {
 	for i, id := range ids {

@@ -124,6 +124,7 @@ func sides(t *testing.T, serve func(t *testing.T, m *exchangetest.Mailbox) opene
 			t.Errorf("%d yields, want the error alone", n)
 		}
 	})
+	t.Run("a folder that changes says so, once", func(t *testing.T) { t.Parallel(); changes(t, open) })
 	t.Run("items are exported in order, each once, as they are", func(t *testing.T) { t.Parallel(); exports(t, open) })
 	t.Run("an item that is gone is a finding, and the export goes on", func(t *testing.T) { t.Parallel(); goneItems(t, open) })
 	t.Run("what is left unread is skipped", func(t *testing.T) {
@@ -336,6 +337,48 @@ func listing(t *testing.T, open func(*testing.T, *exchangetest.Mailbox) mailbox.
 	}
 	if len(got) != 45 {
 		t.Errorf("%d items, want 45", len(got))
+	}
+}
+
+func changes(t *testing.T, open func(*testing.T, *exchangetest.Mailbox) mailbox.Side) {
+	m := newMailbox(t)
+	there := Fill(t, m, "inbox", 0, 30)
+	Fill(t, m, "sentitems", 30, 32)
+	s := open(t, m)
+	inbox := known(t, s, "inbox").ID
+	state := mailbox.SyncState("")
+	is := func(want bool, after string) {
+		t.Helper()
+		changed, now, err := s.Changed(t.Context(), inbox, state)
+		if err != nil || changed != want || now == "" {
+			t.Fatalf("after %s: changed %t, want %t; error %v", after, changed, want, err)
+		}
+		state = now
+	}
+	is(true, "nothing, from the beginning")
+	is(false, "nothing")
+	if _, err := m.SetRead(there[3].ID, there[3].Summary.Properties.Flags&mailbox.FlagRead == 0); err != nil {
+		t.Fatal(err)
+	}
+	is(true, "an item was read or unread")
+	is(false, "that was told")
+	Fill(t, m, "inbox", 40, 41)
+	is(true, "an item came")
+	if err := m.Delete(there[5].ID); err != nil {
+		t.Fatal(err)
+	}
+	is(true, "an item was deleted")
+	deleted, _ := m.Known("deleteditems")
+	if _, err := m.Move(there[6].ID, deleted.ID); err != nil {
+		t.Fatal(err)
+	}
+	is(true, "an item was moved away")
+	Fill(t, m, "sentitems", 50, 51)
+	is(false, "another folder changed")
+	for _, wrong := range []mailbox.SyncState{"nonsense", "bm9uc2Vuc2U=", "https://elsewhere.example/delta?$deltatoken=x"} {
+		if _, _, err := s.Changed(t.Context(), inbox, wrong); !errors.Is(err, mailbox.ErrStartAgain) {
+			t.Errorf("with a state that was never given: %v, want ErrStartAgain", err)
+		}
 	}
 }
 

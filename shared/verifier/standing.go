@@ -1,0 +1,102 @@
+package verifier
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/mailferry/mailferry/shared/blob"
+	"github.com/mailferry/mailferry/shared/mailbox"
+	"github.com/mailferry/mailferry/shared/manifest"
+	"github.com/mailferry/mailferry/shared/migration"
+)
+
+// standing is how folders stood when they were verified before, and how they stand now. A delta pass leaves out a folder
+// that was in order and has not changed on either side since: it is neither listed nor are its items read. Every other pass
+// lists all folders, so that nothing rests on what the sides say about changes but when an item comes.
+type standing struct {
+	was    map[manifest.Partners]manifest.VerifiedFolder
+	now    []manifest.VerifiedFolder
+	on     bool                      // another pass follows, so it is worth knowing
+	delta  bool                      // folders may be left out
+	left   int                       // folders left out
+	differ map[mailbox.FolderID]bool // folders of the target with items whose content differs
+}
+
+// standing reads how the folders stood when the plan before was verified.
+func (v *Verifier) standing(ctx context.Context, box migration.Mailbox, w migration.Wave) (standing, error) {
+	s := standing{on: !last(box, w), delta: box.Kind == migration.DeltaPass, differ: map[mailbox.FolderID]bool{}}
+	if !s.on || len(box.Plans) < 2 {
+		return s, nil
+	}
+	var err error
+	s.was, err = manifest.LastVerified(ctx, v.Manifests, box.ID, box.Plans[len(box.Plans)-2])
+	return s, err
+}
+
+// look asks both sides whether a folder has changed since, and makes the states from which the next pass asks. It comes
+// before the folder is listed: what changes meanwhile has changed since.
+func (s *standing) look(ctx context.Context, of sides, p mailbox.Pair) (now manifest.VerifiedFolder, same bool, err error) {
+	if !s.on || p.Target.ID == "" {
+		return now, false, nil
+	}
+	now = s.was[manifest.Partners{Source: p.Source.ID, Target: p.Target.ID}]
+	now.Source, now.Target = p.Source.ID, p.Target.ID
+	changed, err := now.SourceState.Changed(ctx, of.source, now.Source)
+	if err == nil {
+		err = now.SourceState.Begin(ctx, of.source, now.Source)
+	}
+	if err != nil {
+		return now, false, fmt.Errorf("ask for changes at the source: %w", err)
+	}
+	too, err := now.TargetState.Changed(ctx, of.target, now.Target)
+	if err == nil {
+		err = now.TargetState.Begin(ctx, of.target, now.Target)
+	}
+	if err != nil {
+		return now, false, fmt.Errorf("ask for changes on the target: %w", err)
+	}
+	return now, s.delta && now.InOrder && !changed && !too, nil
+}
+
+// leaveOut counts a folder as it was counted before.
+func (c *comparison) leaveOut(f manifest.VerifiedFolder) {
+	c.left++
+	c.counts.Source += f.Counts.Source
+	c.counts.Target += f.Counts.Target
+	c.counts.Match += f.Counts.Match
+	c.counts.Own += f.Counts.Own
+	c.now = append(c.now, f)
+}
+
+// note remembers a folder that was listed, whose counts are what was added since counted.
+func (c *comparison) note(f manifest.VerifiedFolder, counted migration.Counts) {
+	if f.Target == "" {
+		return
+	}
+	n := c.counts
+	f.Counts = migration.Counts{Source: n.Source - counted.Source, Target: n.Target - counted.Target, Match: n.Match - counted.Match, Own: n.Own - counted.Own}
+	f.InOrder = n.Missing+n.Extra+n.Differs+n.Skipped == counted.Missing+counted.Extra+counted.Differs+counted.Skipped
+	c.now = append(c.now, f)
+}
+
+// remember writes how the folders stand. One that another delivery wrote meanwhile is as good: what came since has changed
+// since its states.
+func (v *Verifier) remember(ctx context.Context, box migration.Mailbox, c *comparison) error {
+	if !c.on {
+		return nil
+	}
+	for i := range c.now {
+		c.now[i].InOrder = c.now[i].InOrder && !c.differ[c.now[i].Target]
+	}
+	body, err := manifest.EncodeVerified(manifest.Verified{Mailbox: box.ID, Pass: box.Pass, Plan: box.Plan().ID, Folders: c.now})
+	if err != nil {
+		return err
+	}
+	err = v.Manifests.Put(ctx, manifest.VerifiedName(box.ID, box.Pass, box.Plan().ID), bytes.NewReader(body))
+	if err != nil && !errors.Is(err, blob.ErrExists) {
+		return fmt.Errorf("write how folders stand: %w", err)
+	}
+	return nil
+}
