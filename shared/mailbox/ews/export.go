@@ -142,6 +142,9 @@ func (r *stream) Read(p []byte) (int, error) {
 	if r.sc == nil {
 		return 0, errors.New("read item: its turn is over")
 	}
+	if err := r.ctx.Err(); err != nil { // what the connection holds already could still be read
+		return 0, fmt.Errorf("read item: %w", err)
+	}
 	n, err := r.sc.Read(p)
 	var encoding *scan.EncodingError
 	switch {
