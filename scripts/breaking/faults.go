@@ -76,13 +76,22 @@ type script struct {
 // newScript spreads a few faults over the first occurrences of every point.
 func newScript(r *rand.Rand) *script {
 	s := &script{at: map[string]map[int]kind{}, passed: map[string]int{}, hits: map[string]int{}}
-	for _, p := range slices.Sorted(maps.Keys(points)) {
+	for p := range points {
 		s.at[p] = map[int]kind{}
+	}
+	s.more(r, 1)
+	return s
+}
+
+// more spreads a few faults over the next occurrences of every point, within a part of its reach.
+func (s *script) more(r *rand.Rand, part int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range slices.Sorted(maps.Keys(points)) {
 		for range r.IntN(3) {
-			s.at[p][r.IntN(reach[p])] = points[p][r.IntN(len(points[p]))]
+			s.at[p][s.passed[p]+r.IntN(1+reach[p]/part)] = points[p][r.IntN(len(points[p]))]
 		}
 	}
-	return s
 }
 
 // next says which fault the point's next occurrence meets, "" for none.

@@ -41,7 +41,7 @@ type summary struct {
 func main() {
 	var o options
 	kong.Parse(&o, kong.Name("chaos"), kong.Description("Breaks migrations of real mail on purpose and compares both sides afterwards. "+
-		"Faults are counted when they strike. The pipeline keeps no delta tokens, so none can expire here; the Graph client's tests do that. "+
+		"Faults are counted when they strike. "+
 		"Exits with 0 only if nothing was lost, duplicated, altered, stuck or unexplained."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -73,7 +73,7 @@ func (o options) run(ctx context.Context, out io.Writer) (bool, error) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	done := 0
-	for range 2 {
+	for range 4 {
 		all.Go(func() {
 			for seed := range seeds {
 				v, hits := one(ctx, seed, fill.Plan{Mails: mails}, log)

@@ -33,6 +33,8 @@ type processes struct {
 	*stack.Stack
 	r     *rand.Rand
 	runs  []*processRun
+	plan  fill.Plan
+	drawn int // mails that came after the first
 	front *front
 	swap  sync.RWMutex // guards the host
 	mu    sync.Mutex
@@ -45,20 +47,22 @@ var workers = []string{"planmailbox", "copyshard", "verifymailbox"}
 
 // processRun is one of them: a wave of its own.
 type processRun struct {
-	seed  uint64
-	pairs []*pair
-	wave  migration.WaveID
+	seed    uint64
+	pairs   []*pair
+	cutover bool
+	wave    migration.WaveID
+	retry   bool // a retry was asked for and not answered
 }
 
 // shortLock is how long a lock lasts that nobody renews: what a host held that has stopped comes back after it.
-const shortLock = 15 * time.Second
+const shortLock = 6 * time.Second
 
 // real does n runs with the real processes and returns each one's verdict.
 func (o options) real(ctx context.Context, n int, mails fill.Plan, log *slog.Logger) (map[uint64]verdict, map[string]int, error) {
 	online := fts.Version{Major: 15, Minor: 20, Build: 8120, Revision: 15}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	p := &processes{r: rand.New(rand.NewPCG(o.Seed, 2)), hits: map[string]int{}, at: map[string]bool{}}
+	p := &processes{r: rand.New(rand.NewPCG(o.Seed, 2)), plan: mails, hits: map[string]int{}, at: map[string]bool{}}
 	p.front = &front{hit: p.hit, kill: p.killAll}
 	s, err := stack.Start(ctx, stack.Options{Package: filepath.Join(o.Root, "build", "package"), Azurite: filepath.Join(o.Root, "scripts", "azurite"),
 		Log: log, Env: map[string]string{"COPY_DOUBT": "2s"}, Lock: shortLock, Front: func(storage string) (string, error) { return p.front.open(ctx, storage) }})
@@ -69,7 +73,7 @@ func (o options) real(ctx context.Context, n int, mails fill.Plan, log *slog.Log
 	p.Stack = s
 	p.listen()
 	for i := range n {
-		run := &processRun{seed: o.Seed + uint64(i)}
+		run := &processRun{seed: o.Seed + uint64(i), cutover: i%4 > 0}
 		plan := mails
 		plan.Seed, plan.Total, plan.Each = run.seed, 1, 60+p.r.IntN(120)
 		x := &pair{source: exchangetest.New(fmt.Sprintf("run%d@old.example", i), exchangetest.Options{}),
@@ -94,12 +98,14 @@ func (o options) real(ctx context.Context, n int, mails fill.Plan, log *slog.Log
 	return p.verdicts(ctx)
 }
 
-// migrate submits all waves and breaks things until they are over.
+// migrate submits all waves and breaks things until they are over. Three in four have a cutover, and users work and deltas
+// are made until then.
 func (p *processes) migrate(ctx context.Context) error {
+	const breaking = 100 * time.Second // at least
+	cutover := time.Now().Add(breaking).Truncate(time.Minute).Add(time.Minute)
+	quiet := cutover.Add(15 * time.Second) // afterwards the waves are left in peace, to come to an end
 	submitted := make(chan error, 1)
-	go func() { submitted <- p.submitAll(ctx) }()
-	const breaking = 45 * time.Second // afterwards the waves are left in peace, to come to an end
-	quiet := time.Now().Add(breaking)
+	go func() { submitted <- p.submitAll(ctx, cutover) }()
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for n, all := 0, false; ; n++ {
@@ -115,6 +121,11 @@ func (p *processes) migrate(ctx context.Context) error {
 		if err := p.revive(ctx); err != nil {
 			return err
 		}
+		if time.Now().Before(cutover) {
+			if err := p.work(); err != nil {
+				return err
+			}
+		}
 		if time.Now().Before(quiet) {
 			p.breakSomething()
 		} else {
@@ -127,14 +138,38 @@ func (p *processes) migrate(ctx context.Context) error {
 		if err != nil || over {
 			return err
 		}
+		if time.Now().After(quiet.Add(patience)) {
+			return nil // what is not over is stuck
+		}
 	}
+}
+
+// work is one thing that a user does whose mailbox has its cutover ahead.
+func (p *processes) work() error {
+	run := p.runs[p.r.IntN(len(p.runs))]
+	if !run.cutover {
+		return nil
+	}
+	x := run.pairs[0]
+	defer x.remember()
+	if it, ok := x.itemOf(p.r); ok && p.r.IntN(4) == 0 {
+		x.touch(it)
+		return nil
+	}
+	p.drawn++
+	more := p.plan
+	more.Seed, more.Each = run.seed, 1+p.r.IntN(3)
+	return more.Draw(x.source, 1000+p.drawn)
 }
 
 // submitAll submits every run's wave while things break. A submission that failed is made again, as a person does: when
 // only its answer was lost, the mailbox is in an active wave already, which then is the run's.
-func (p *processes) submitAll(ctx context.Context) error {
+func (p *processes) submitAll(ctx context.Context, cutover time.Time) error {
 	for _, run := range p.runs {
 		body := "source,target\n" + run.pairs[0].source.Address + "," + run.pairs[0].target.Address + "\n"
+		if run.cutover {
+			body = "source,target,cutover\n" + run.pairs[0].source.Address + "," + run.pairs[0].target.Address + "," + cutover.UTC().Format(time.RFC3339) + "\n"
+		}
 		wave, err := p.submit(ctx, body)
 		if err != nil {
 			return err
@@ -212,6 +247,11 @@ func (p *processes) listen() {
 		}
 		return false
 	})
+	p.Graph.After(graphtest.DeltaItems, func(_ *http.Request, status int) {
+		if status == http.StatusGone {
+			p.hit("process: 410 on a delta token")
+		}
+	})
 	p.EWS.OnTrouble(func(t ewstest.Trouble) { p.hit("process: EWS " + string(t)) })
 }
 
@@ -256,37 +296,43 @@ func (p *processes) breakSomething() {
 	fault := func(n int, op graphtest.Op, name string) *graphtest.Fault {
 		return p.Graph.Next(n, op).Met(func() { p.hit("process: " + name) })
 	}
-	faults := []func(){
-		func() { p.killNow(workers[p.r.IntN(len(workers))]) },
-		p.killLater,
-		p.killLater,
-		p.killLater,
-		p.killLater,
-		p.killLater,
-		func() { p.front.arm(p.r) },
-		func() { p.front.arm(p.r) },
-		func() { p.front.arm(p.r) },
-		func() { p.front.arm(p.r) },
-		func() { p.front.arm(p.r) },
-		func() { p.count("Service Bus connections dropped", p.Bus.DropConnections()) },
-		func() { p.count("Service Bus connections dropped", p.Bus.DropConnections()) },
-		func() { p.Bus.Busy(1 + p.r.IntN(3)); p.hit("process: Service Bus server busy") },
-		p.loseSessions,
-		p.deliverTwice,
-		func() {
+	faults := []struct {
+		weight int
+		do     func()
+	}{
+		{1, func() { p.killNow(workers[p.r.IntN(len(workers))]) }},
+		{8, p.killLater},
+		{8, func() { p.front.arm(p.r) }},
+		{2, func() { p.count("Service Bus connections dropped", p.Bus.DropConnections()) }},
+		{1, func() { p.Bus.Busy(1 + p.r.IntN(3)); p.hit("process: Service Bus server busy") }},
+		{1, p.loseSessions},
+		{1, p.deliverTwice},
+		{2, func() {
 			if p.host().Inject(hosttest.Fault{Function: "copyshard", On: 1, Twice: true}) == nil {
 				p.hit("process: answer lost")
 			}
-		},
-		func() { fault(1, graphtest.ImportItem, "import applied, answer lost").LoseAnswer() },
-		func() { fault(1, graphtest.ImportItem, "connection reset").Reset() },
-		func() { fault(2, graphtest.Any, "429").Throttle("1") },
-		func() { fault(1, graphtest.ImportItem, "503 with an empty body").Unavailable("") },
-		func() { p.expireSessions(x) },
-		func() { p.EWS.Busy(stack.ServiceUser, time.Second, 1) },
-		func() { p.EWS.Unavailable(1) },
+		}},
+		{1, func() { fault(1, graphtest.ImportItem, "import applied, answer lost").LoseAnswer() }},
+		{1, func() { fault(1, graphtest.ImportItem, "connection reset").Reset() }},
+		{1, func() { fault(2, graphtest.Any, "429").Throttle("1") }},
+		{1, func() { fault(1, graphtest.ImportItem, "503 with an empty body").Unavailable("") }},
+		{1, func() { p.expireSessions(x) }},
+		{1, func() { p.EWS.Busy(stack.ServiceUser, time.Second, 1) }},
+		{1, func() { p.EWS.Unavailable(1) }},
+		{1, func() { p.Graph.ExpireDelta(x.target) }},
+		{1, func() { p.EWS.ForgetStates(x.source) }},
 	}
-	faults[p.r.IntN(len(faults))]()
+	all := 0
+	for _, f := range faults {
+		all += f.weight
+	}
+	n := p.r.IntN(all)
+	for _, f := range faults {
+		if n -= f.weight; n < 0 {
+			f.do()
+			return
+		}
+	}
 }
 
 func (p *processes) count(name string, n int) {
@@ -341,10 +387,14 @@ func (p *processes) over(ctx context.Context) (bool, error) {
 		if err := p.call(ctx, http.MethodGet, "/api/waves/"+string(run.wave), "", &st); err != nil {
 			return false, nil // the handler is being started again
 		}
-		if st.States[migration.Failed] > 0 {
+		if st.States[migration.Synced] > 0 { // until its cutover
+			var changed struct{ Changed int }
+			_ = p.call(ctx, http.MethodPost, "/api/waves/"+string(run.wave)+"/delta", "", &changed) // asked again next time
+		}
+		if st.States[migration.Failed] > 0 || run.retry {
 			p.hit("process: operator retry")
 			var changed struct{ Changed int }
-			_ = p.call(ctx, http.MethodPost, "/api/waves/"+string(run.wave)+"/retry", "", &changed) // asked again next time
+			run.retry = p.call(ctx, http.MethodPost, "/api/waves/"+string(run.wave)+"/retry", "", &changed) != nil // asked again next time
 			all = false
 		}
 		all = all && st.Over

@@ -40,6 +40,9 @@ const (
 	doubt         = 5 * time.Minute // as the handler has it unless it is told otherwise
 )
 
+// linksKept is how many links to the changes of a folder Outlook seems to keep.
+const linksKept = 3
+
 // run is one migration that is broken on purpose.
 type run struct {
 	r       *rand.Rand
@@ -60,6 +63,8 @@ type run struct {
 	failed  map[string]int // failed deliveries by message
 	zombies []*zombie
 	wave    migration.WaveID
+	plan    fill.Plan
+	drawn   int // mails that came after the first
 }
 
 // pair is one mailbox on both sides, with what its source ever held.
@@ -102,7 +107,7 @@ func newRun(ctx context.Context, seed uint64, plan fill.Plan, log *slog.Logger) 
 	u.ews = ewstest.Start(ewstest.Options{Clock: u.clock, ShortPages: int64(seed % 3)})
 	u.ews.AddAccount("svc", "secret", "CORP", ewstest.MayImpersonateAll())
 	retry := []graphtest.RetryAfter{graphtest.WholeSeconds, graphtest.Fractional, graphtest.Absent}[r.IntN(3)]
-	if u.graph, err = graphtest.Start(graphtest.Options{Clock: u.clock, RetryAfter: retry}); err != nil {
+	if u.graph, err = graphtest.Start(graphtest.Options{Clock: u.clock, RetryAfter: retry, DeltaKept: u.r.IntN(2) * linksKept}); err != nil {
 		return nil, fmt.Errorf("start Graph: %w", err)
 	}
 	u.source, err = ews.New(ews.Options{URL: u.ews.URL(), Clock: u.clock, Patience: -1,
@@ -127,6 +132,7 @@ func (u *run) close() {
 func (u *run) fill(plan fill.Plan, seed uint64) error {
 	online := fts.Version{Major: 15, Minor: 20, Build: 8120, Revision: 15}
 	plan.Seed, plan.Total = seed, 1+u.r.IntN(3)
+	u.plan = plan
 	for n := range plan.Total {
 		p := &pair{
 			source: exchangetest.New(fmt.Sprintf("user%d@old.example", n), exchangetest.Options{Clock: u.clock}),
@@ -177,13 +183,18 @@ func (u *run) healthy() *pipeline.Pipeline {
 func (u *run) migrate(ctx context.Context) error {
 	stop := u.tick(ctx)
 	defer stop()
+	u.listen()
 	u.breakServers()
 	p := u.healthy()
 	var lines []submitter.Line
 	for _, x := range u.pairs {
 		lines = append(lines, submitter.Line{Source: x.source.Address, Target: x.target.Address})
 	}
-	w, err := p.Submitter.Submit(ctx, submitter.Batch{Mailboxes: lines})
+	batch := submitter.Batch{Mailboxes: lines}
+	if u.r.IntN(2) == 0 {
+		batch.Cutover = u.clock.Now().Add(5 * 24 * time.Hour)
+	}
+	w, err := p.Submitter.Submit(ctx, batch)
 	if err != nil {
 		return fmt.Errorf("submit: %w", err)
 	}
@@ -194,6 +205,17 @@ func (u *run) migrate(ctx context.Context) error {
 	if err := p.Starter.Start(ctx, w); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	if err := u.settle(ctx, p); err != nil || batch.Cutover.IsZero() {
+		return err
+	}
+	if err := u.deltas(ctx, p); err != nil {
+		return err
+	}
+	return u.cutOver(ctx, p, batch.Cutover)
+}
+
+// settle delivers messages until none is left, and retries what failed, as an operator would.
+func (u *run) settle(ctx context.Context, p *pipeline.Pipeline) error {
 	const rounds = 6
 	for range rounds {
 		if err := u.deliverAll(ctx); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -84,15 +85,24 @@ func (u *run) whileCopied(name string, do func(*pair, uint64)) {
 // anyItem chooses an item of a source.
 func (u *run) anyItem() (*pair, uint64) {
 	p := u.pairs[u.r.IntN(len(u.pairs))]
+	it, _ := p.itemOf(u.r)
+	return p, it
+}
+
+// itemOf chooses an item of the source, if there is one.
+func (p *pair) itemOf(r *rand.Rand) (uint64, bool) {
 	root, err := p.source.Known("msgfolderroot")
 	if err != nil {
-		return p, 0
+		return 0, false
 	}
 	var all []exchangetest.Item
 	for _, f := range p.source.Folders(root.ID, true) {
 		all = append(all, p.source.Items(f.ID)...)
 	}
-	return p, all[u.r.IntN(len(all))].ID
+	if len(all) == 0 {
+		return 0, false
+	}
+	return all[r.IntN(len(all))].ID, true
 }
 
 // meddle changes a source now and then while it is copied, as its user does.

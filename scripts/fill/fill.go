@@ -53,6 +53,11 @@ func (p Plan) Fill(m *exchangetest.Mailbox, n int) error {
 	return nil
 }
 
+// Draw adds the n-th lot of mails from the pool; lots of different numbers have no item in common.
+func (p Plan) Draw(m *exchangetest.Mailbox, n int) error {
+	return p.draw(m, n, rand.New(rand.NewPCG(p.Seed, uint64(n))))
+}
+
 // draw adds mails from the pool. Some come twice, as in real mailboxes.
 func (p Plan) draw(m *exchangetest.Mailbox, n int, r *rand.Rand) error {
 	for i := range p.Each {

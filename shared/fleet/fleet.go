@@ -131,9 +131,9 @@ func (x side) Items(ctx context.Context, f mailbox.FolderID) iter.Seq2[mailbox.I
 	}
 }
 
-func (x side) Changed(ctx context.Context, f mailbox.FolderID, since mailbox.SyncState) (bool, mailbox.SyncState, error) {
-	changed, now, err := x.Side.Changed(ctx, f, since)
-	return changed, now, x.account.tell(ctx, err)
+func (x side) Changes(ctx context.Context, f mailbox.FolderID, since mailbox.SyncState) (mailbox.Changes, error) {
+	page, err := x.Side.Changes(ctx, f, since)
+	return page, x.account.tell(ctx, err)
 }
 
 func (x side) Export(ctx context.Context, ids []mailbox.ItemID, each func(i int, r io.Reader, err error) error) error {

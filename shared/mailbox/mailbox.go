@@ -64,10 +64,9 @@ type Side interface {
 	Folders(ctx context.Context) ([]Folder, error)
 	// Items lists a folder in no promised order. It stops at the first error, which it yields last.
 	Items(ctx context.Context, f FolderID) iter.Seq2[Item, error]
-	// Changed says whether items of a folder were added, changed or taken away since a state, and how the folder stands
-	// now. Without a state it reads the ids of the whole folder, and whatever is there has changed. A state that the side
-	// does not know any more is [ErrStartAgain].
-	Changed(ctx context.Context, f FolderID, since SyncState) (changed bool, now SyncState, err error)
+	// Changes reads a page of the items of a folder that were added, changed or taken away since a state; without a state,
+	// of all that are there. A state that the side does not know any more is [ErrStartAgain].
+	Changes(ctx context.Context, f FolderID, since SyncState) (Changes, error)
 	// Export reads items and calls each once per id, in the order of ids. With a nil err, r yields the
 	// item's FastTransfer stream and is valid only until each returns; what each leaves unread is skipped.
 	// An err that is an [ItemError] concerns this item alone. An error from each ends the export and is

@@ -3,12 +3,23 @@ package mailbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 )
 
 // SyncState is a point in a folder's history, in the words of its side: an EWS sync state, a Graph delta link. It has up to
 // some KB and belongs to one folder of one mailbox. It is kept, but never shown: a link may hold an address.
 type SyncState string
+
+// maxSyncState is more than any state that is worth keeping.
+const maxSyncState = 128 << 10
+
+// Changes is a page of what has changed in a folder.
+type Changes struct {
+	Items int       // how many items it names
+	State SyncState // after it
+	More  bool      // another page follows
+}
 
 // String implements fmt.Stringer.
 func (SyncState) String() string { return "***" }
@@ -19,28 +30,65 @@ func (SyncState) GoString() string { return "***" }
 // LogValue implements slog.LogValuer.
 func (SyncState) LogValue() slog.Value { return slog.StringValue("***") }
 
-// Changed says whether a folder has changed since the state, and brings the state up to date. A state that there is not, or
-// that the side refuses, says nothing, so the folder counts as changed; it is left empty.
-func (s *SyncState) Changed(ctx context.Context, side Side, f FolderID) (bool, error) {
-	if *s == "" {
-		return true, nil
+// Unchanged says whether nothing has changed in a folder since the state. It asks for one page. Whatever is not a clear
+// answer counts as a change, so that the folder is listed and the listing meets the true error; the only errors are
+// [*Throttled] and the end of ctx.
+func (s SyncState) Unchanged(ctx context.Context, side Side, f FolderID) (bool, error) {
+	if s == "" {
+		return false, nil
 	}
-	changed, now, err := side.Changed(ctx, f, *s)
-	if errors.Is(err, ErrStartAgain) {
-		*s = ""
-		return true, nil
-	}
+	page, err := side.Changes(ctx, f, s)
 	if err != nil {
-		return false, err
+		return false, waits(ctx, err)
 	}
-	*s = now
-	return changed, nil
+	return page.Items == 0 && !page.More, nil
 }
 
-// Begin makes a state if there is none.
-func (s *SyncState) Begin(ctx context.Context, side Side, f FolderID) (err error) {
-	if *s == "" {
-		_, *s, err = side.Changed(ctx, f, "")
+// Advance brings the state up to date, and says whether nothing has changed since it was made. Where there is none, or the
+// side does not take it, it makes a new one, for which the side names every item of the folder. When that cannot be done
+// the state is left empty: the next pass lists the folder and tries again. The only errors are those of Unchanged.
+func (s *SyncState) Advance(ctx context.Context, side Side, f FolderID) (unchanged bool, err error) {
+	if *s != "" {
+		changed, err := s.read(ctx, side, f)
+		if err == nil {
+			return !changed, nil
+		}
+		if err := waits(ctx, err); err != nil {
+			return false, err
+		}
+		if !errors.Is(err, ErrStartAgain) {
+			return false, nil // it is still good
+		}
+		*s = ""
 	}
-	return err
+	if _, err = s.read(ctx, side, f); err != nil {
+		*s = ""
+	}
+	return false, waits(ctx, err)
+}
+
+// read reads all pages that follow the state and puts it behind them.
+func (s *SyncState) read(ctx context.Context, side Side, f FolderID) (changed bool, err error) {
+	for at := *s; ; {
+		page, err := side.Changes(ctx, f, at)
+		if err != nil {
+			return false, err
+		}
+		if len(page.State) > maxSyncState {
+			return false, fmt.Errorf("a sync state of %d bytes, at most %d", len(page.State), maxSyncState)
+		}
+		changed = changed || page.Items > 0
+		if at = page.State; !page.More {
+			*s = at
+			return changed, nil
+		}
+	}
+}
+
+// waits is the error if it says to come back later, nil otherwise.
+func waits(ctx context.Context, err error) error {
+	if _, throttled := errors.AsType[*Throttled](err); throttled || ctx.Err() != nil {
+		return err
+	}
+	return nil
 }

@@ -24,52 +24,114 @@ func TestAStateIsNotShown(t *testing.T) {
 	}
 }
 
-// told is a side that says one thing about changes.
+// told is a side that says one thing after another about changes.
 type told struct {
 	mailbox.Side
-	changed bool
-	now     mailbox.SyncState
-	err     error
-	asked   []mailbox.SyncState
+	says  []answer
+	asked []mailbox.SyncState
 }
 
-func (s *told) Changed(_ context.Context, _ mailbox.FolderID, since mailbox.SyncState) (bool, mailbox.SyncState, error) {
+type answer struct {
+	page mailbox.Changes
+	err  error
+}
+
+func (s *told) Changes(_ context.Context, _ mailbox.FolderID, since mailbox.SyncState) (mailbox.Changes, error) {
 	s.asked = append(s.asked, since)
-	return s.changed, s.now, s.err
+	a := s.says[0]
+	if len(s.says) > 1 {
+		s.says = s.says[1:]
+	}
+	return a.page, a.err
+}
+
+var (
+	busy    = &mailbox.Throttled{By: "test"}
+	broken  = errors.New("connection lost")
+	refused = fmt.Errorf("status 410: %w", mailbox.ErrStartAgain)
+)
+
+func TestWhetherAFolderIsUnchanged(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		state mailbox.SyncState
+		says  answer
+		want  bool
+		asked int
+		err   error
+	}{
+		{"nothing changed", "1", answer{page: mailbox.Changes{State: "2"}}, true, 1, nil},
+		{"something changed", "1", answer{page: mailbox.Changes{Items: 1, State: "2"}}, false, 1, nil},
+		{"more follows, which is not asked for", "1", answer{page: mailbox.Changes{State: "2", More: true}}, false, 1, nil},
+		{"there is no state", "", answer{}, false, 0, nil},
+		{"it is refused", "1", answer{err: refused}, false, 1, nil},
+		{"no answer", "1", answer{err: broken}, false, 1, nil},
+		{"throttled", "1", answer{err: busy}, false, 1, busy},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			side := &told{says: []answer{tt.says}}
+			got, err := tt.state.Unchanged(t.Context(), side, "f")
+			if got != tt.want || len(side.asked) != tt.asked || !errors.Is(err, tt.err) {
+				t.Errorf("%t, asked %d times, error %v", got, len(side.asked), err)
+			}
+		})
+	}
 }
 
 func TestAStateIsBroughtUpToDate(t *testing.T) {
 	t.Parallel()
-	broken := errors.New("connection lost")
+	page := func(items int, state mailbox.SyncState, more bool) answer {
+		return answer{page: mailbox.Changes{Items: items, State: state, More: more}}
+	}
+	long := mailbox.SyncState(strings.Repeat("x", 200_000))
 	for _, tt := range []struct {
-		name        string
-		state       mailbox.SyncState
-		side        told
-		changed     bool
-		after       mailbox.SyncState
-		asked       int
-		err         error
-		begun       mailbox.SyncState
-		askedToo    int
-		beginFailed error
+		name  string
+		state mailbox.SyncState
+		says  []answer
+		want  bool
+		after mailbox.SyncState
+		asked string // with these states
+		err   error
 	}{
-		{"nothing changed", "1", told{now: "2"}, false, "2", 1, nil, "2", 1, nil},
-		{"something changed", "1", told{changed: true, now: "2"}, true, "2", 1, nil, "2", 1, nil},
-		{"there is none", "", told{changed: true, now: "2"}, true, "", 0, nil, "2", 1, nil},
-		{"it is refused", "1", told{err: fmt.Errorf("status 410: %w", mailbox.ErrStartAgain)}, true, "", 1, nil, "", 2, mailbox.ErrStartAgain},
-		{"no answer", "1", told{err: broken}, false, "1", 1, broken, "1", 1, nil},
+		{"nothing changed", "1", []answer{page(0, "2", false)}, true, "2", "[1]", nil},
+		{"something changed, in pages", "1", []answer{page(5, "2", true), page(0, "3", true), page(0, "4", false)}, false, "4", "[1 2 3]", nil},
+		{"there is none", "", []answer{page(5, "2", true), page(1, "3", false)}, false, "3", "[ 2]", nil},
+		{"there is none, and the folder is empty", "", []answer{page(0, "2", false)}, false, "2", "[]", nil},
+		{"it is refused", "1", []answer{{err: refused}, page(5, "2", false)}, false, "2", "[1 ]", nil},
+		{"a page of it is refused", "1", []answer{page(5, "2", true), {err: refused}, page(5, "3", false)}, false, "3", "[1 2 ]", nil},
+		{"it is refused, and none is to be had", "1", []answer{{err: refused}, {err: broken}}, false, "", "[1 ]", nil},
+		{"it is refused, and so is the next", "1", []answer{{err: refused}}, false, "", "[1 ]", nil},
+		{"no answer: it stays good", "1", []answer{page(5, "2", true), {err: broken}}, false, "1", "[1 2]", nil},
+		{"throttled", "1", []answer{{err: busy}}, false, "1", "[1]", busy},
+		{"throttled while a new one is made", "", []answer{page(5, "2", true), {err: busy}}, false, "", "[ 2]", busy},
+		{"a new one that is too long", "", []answer{page(5, long, false)}, false, "", "[]", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			state := tt.state
-			changed, err := state.Changed(t.Context(), &tt.side, "f")
-			if changed != tt.changed || state != tt.after || len(tt.side.asked) != tt.asked || !errors.Is(err, tt.err) {
-				t.Errorf("changed %t, state %q, asked %d times, error %v", changed, string(state), len(tt.side.asked), err)
+			state, side := tt.state, &told{says: tt.says}
+			got, err := state.Advance(t.Context(), side, "f")
+			var asked []string
+			for _, s := range side.asked {
+				asked = append(asked, string(s))
 			}
-			err = state.Begin(t.Context(), &tt.side, "f")
-			if state != tt.begun || len(tt.side.asked) != tt.askedToo || !errors.Is(err, tt.beginFailed) {
-				t.Errorf("then: state %q, asked %d times, error %v", string(state), len(tt.side.asked), err)
+			if got != tt.want || state != tt.after || fmt.Sprint(asked) != tt.asked || !errors.Is(err, tt.err) {
+				t.Errorf("unchanged %t, state %q, asked with %v, error %v", got, string(state), asked, err)
 			}
 		})
+	}
+}
+
+func TestAStateIsNotAskedForInVain(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	state := mailbox.SyncState("1")
+	if _, err := state.Unchanged(ctx, &told{says: []answer{{err: context.Canceled}}}, "f"); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := state.Advance(ctx, &told{says: []answer{{err: context.Canceled}}}, "f"); !errors.Is(err, context.Canceled) || state != "1" {
+		t.Errorf("state %q, error %v", string(state), err)
 	}
 }

@@ -18,6 +18,7 @@ type Verified struct {
 	Mailbox migration.MailboxID `json:"mailbox"`
 	Pass    int                 `json:"pass"`
 	Plan    migration.PlanID    `json:"plan"`
+	Depth   string              `json:"depth"` // how much of an item was compared
 	Count   int                 `json:"folders"`
 	Folders []VerifiedFolder    `json:"-"`
 }
@@ -29,7 +30,7 @@ type VerifiedFolder struct {
 	Target      mailbox.FolderID  `json:"target"`
 	SourceState mailbox.SyncState `json:"sourceState"`
 	TargetState mailbox.SyncState `json:"targetState"`
-	InOrder     bool              `json:"inOrder"` // whatever the source held was on the target: nothing missing, skipped or different
+	InOrder     bool              `json:"inOrder"` // nothing was missing, skipped, different or in excess
 	Counts      migration.Counts  `json:"counts"`
 }
 
@@ -70,27 +71,27 @@ func DecodeVerified(r io.Reader) (Verified, error) {
 // Partners are a folder of the source and its partner on the target.
 type Partners struct{ Source, Target mailbox.FolderID }
 
-// LastVerified reads how the folders stood when a plan was verified. What was not verified, and a file that is damaged, say
-// nothing: then nothing may be left out.
-func LastVerified(ctx context.Context, s blob.Store, m migration.MailboxID, plan migration.Plan) (map[Partners]VerifiedFolder, error) {
+// LastVerified reads how the folders stood when a plan was verified, and how much of an item was compared then. It is empty
+// when that plan was not verified or was the last. A file that is damaged or another's is [ErrDamaged].
+func LastVerified(ctx context.Context, s blob.Store, m migration.MailboxID, plan migration.Plan) (map[Partners]VerifiedFolder, string, error) {
 	r, _, err := s.Open(ctx, VerifiedName(m, plan.Pass, plan.ID), 0)
 	if errors.Is(err, blob.ErrNotFound) {
-		return nil, nil
+		return nil, "", nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open how folders stood: %w", err)
+		return nil, "", fmt.Errorf("open how folders stood: %w", err)
 	}
 	defer r.Close()
 	v, err := DecodeVerified(r)
-	if errors.Is(err, ErrDamaged) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, fmt.Errorf("read how folders stood: %w", err)
+		return nil, "", fmt.Errorf("read how folders stood: %w", err)
+	}
+	if v.Mailbox != m || v.Plan != plan.ID {
+		return nil, "", fmt.Errorf("read how folders stood: %w: line 1: it is another mailbox's or plan's", ErrDamaged)
 	}
 	out := make(map[Partners]VerifiedFolder, len(v.Folders))
 	for _, f := range v.Folders {
 		out[Partners{f.Source, f.Target}] = f
 	}
-	return out, nil
+	return out, v.Depth, nil
 }

@@ -17,7 +17,7 @@ import (
 const goldenVerified = "testdata/verified.manifest"
 
 func verified() manifest.Verified {
-	return manifest.Verified{Mailbox: "m0123456789abcdefghij", Pass: 2, Plan: "p1", Folders: []manifest.VerifiedFolder{
+	return manifest.Verified{Mailbox: "m0123456789abcdefghij", Pass: 2, Plan: "p1", Depth: "sample", Folders: []manifest.VerifiedFolder{
 		{Source: "AAMk=", Target: "AAMt=", SourceState: "H4sIA", TargetState: "https://graph.microsoft.com/v1.0/x/delta?$deltatoken=a&b",
 			InOrder: true, Counts: migration.Counts{Source: 5, Target: 6, Match: 5, Own: 1}},
 		{Source: "AAMl=", Target: "AAMu=", SourceState: "H4sIB", TargetState: "https://graph.microsoft.com/v1.0/y/delta?$deltatoken=c"},
@@ -82,26 +82,35 @@ func TestDamageOfVerifiedIsNamed(t *testing.T) {
 
 func TestLastVerified(t *testing.T) {
 	t.Parallel()
-	plan := migration.Plan{ID: "p1", Pass: 2}
 	good, err := manifest.EncodeVerified(verified())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, tt := range map[string]struct {
+	for _, tt := range []struct {
+		name string
+		box  migration.MailboxID
+		plan migration.PlanID
 		file []byte
 		want int
-	}{"there": {good, 2}, "not there": {nil, 0}, "damaged": {good[:len(good)-9], 0}} {
-		t.Run(name, func(t *testing.T) {
+		err  error
+	}{
+		{"there", "m0123456789abcdefghij", "p1", good, 2, nil},
+		{"not there", "m0123456789abcdefghij", "p1", nil, 0, nil},
+		{"damaged", "m0123456789abcdefghij", "p1", good[:len(good)-9], 0, manifest.ErrDamaged},
+		{"another mailbox's", "m1", "p1", good, 0, manifest.ErrDamaged},
+		{"another plan's", "m0123456789abcdefghij", "p2", good, 0, manifest.ErrDamaged},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := &blob.Memory{}
 			if tt.file != nil {
-				if err := s.Put(t.Context(), "m1/0002/p1/verified", bytes.NewReader(tt.file)); err != nil {
+				if err := s.Put(t.Context(), string(tt.box)+"/0002/"+string(tt.plan)+"/verified", bytes.NewReader(tt.file)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			got, err := manifest.LastVerified(t.Context(), s, "m1", plan)
-			if err != nil || len(got) != tt.want {
-				t.Errorf("%d folders, err %v", len(got), err)
+			got, depth, err := manifest.LastVerified(t.Context(), s, tt.box, migration.Plan{ID: tt.plan, Pass: 2})
+			if !errors.Is(err, tt.err) || len(got) != tt.want || (depth == "sample") != (tt.want > 0) {
+				t.Errorf("%d folders, depth %q, err %v", len(got), depth, err)
 			}
 			if f := got[manifest.Partners{Source: "AAMk=", Target: "AAMt="}]; f.InOrder != (tt.want > 0) {
 				t.Errorf("read %+v", f)

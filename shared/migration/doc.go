@@ -21,8 +21,8 @@
 //	any of them ─► cancelled  an operator's end
 //
 // A wave without a cutover time goes from verifying to done at once. A synced mailbox is planned again a day after its last
-// pass, or when a person asks for it, so that the cutover has little left to copy. Such a delta pass leaves out folders that
-// were in order and in which nothing has changed since, on either side.
+// pass, or when a person asks for it, so that the cutover has little left to copy. Before the last pass, folders that were in
+// order and in which nothing has changed since, on either side, are left out.
 //
 // # Why nothing is lost or doubled
 //
@@ -41,17 +41,18 @@
 //	copy: group as copied       every item's answer           the shard not marked done       redelivery skips the group
 //	copy: shard done            all its groups copied         no next message                 redelivery sends it
 //	verify: receipt             both sides listed anew        files that no row names         redelivery verifies again
+//	verify: how folders stand   both sides listed anew        states older than need be       the next pass asks from them
 //	verify: ledger row          the receipt                   no next pass, claims held       redelivery sends and releases
 //
-// Not lost: an item is left out only with a reason that the ledger holds for this very item of the source. Every pass
-// compares what both sides list, not what the ledger believes, and what is missing without a reason is planned again. Items
+// Not lost: an item is left out only with a reason that the ledger holds for this very item of the source. Passes
+// compare what both sides list, not what the ledger believes, and what is missing without a reason is planned again. Items
 // of equal identity are paired by what else agrees; an item that was edited since it was planned is compared by content.
 //
-// What the two sides say about changes since a state (an EWS sync state, a Graph delta link) decides only which folders a
-// pass before the last one leaves out. A state is made before its folder is listed, and counts from when the verification
-// that listed it is written, so what comes in between has changed since; one that is refused, damaged or gone makes the folder
-// be listed. To leave a folder out is to import nothing, so it doubles nothing; and should a side forget to tell of a change,
-// the last verification lists every folder, and what is missing is planned again from whole listings.
+// What the two sides say about changes since a state (an EWS sync state, a Graph delta link) decides only which folders are
+// left out: by every planner, and by every verification but the last. A state is made before its folder is listed, so what
+// comes meanwhile has changed since; one that is refused, damaged or not to be had makes the folder be listed. To leave a folder out
+// is to import nothing, so it doubles nothing; and should a side forget to tell of a change, the last verification lists
+// every folder, and what is missing is planned again from whole listings.
 //
 // Not doubled: an item is imported only by the worker that owns its group, and a group has one owner at a time:
 //

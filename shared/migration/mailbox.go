@@ -168,6 +168,22 @@ func (m *Mailbox) NextPass() Message {
 	return Message{Wave: m.Wave, Mailbox: m.ID, Pass: m.Pass + 1, Epoch: m.Epoch}
 }
 
+// PlanMessage is the message to the plan queue that a mailbox waits for as it stands, which may be sent again. Only one that
+// is submitted, planning or in cutover waits for one.
+func (m *Mailbox) PlanMessage() (Message, bool) {
+	next := m.NextPass()
+	switch m.State {
+	case Submitted, Cutover:
+		return next, true
+	case Planning:
+		if m.Pass > 0 && m.Plan().Pass < m.Pass { // the pass has begun, or a person took it back into work
+			next.Pass = m.Pass
+		}
+		return next, true
+	}
+	return Message{}, false
+}
+
 // Reopen takes a paused or failed mailbox back into work.
 func (m *Mailbox) Reopen(s State, now time.Time) error {
 	if m.State != Paused && m.State != Failed {

@@ -96,9 +96,10 @@ func TestWhatAnActionDoes(t *testing.T) {
 				if !does {
 					want = from
 				}
-				for n := range 2 { // asking again does nothing more
+				again := a == operator.Delta || a == operator.Retry || a == operator.Resume // sends once more, see below
+				for n := range 2 {
 					changed, err := d.Act(t.Context(), a, "w", d.id)
-					if err != nil || changed == nil || (len(changed) == 1) != (does && (n == 0 || a == operator.Delta)) {
+					if err != nil || changed == nil || (len(changed) == 1) != (does && (n == 0 || again)) {
 						t.Errorf("changed %v, %v", changed, err)
 					}
 				}
@@ -110,8 +111,8 @@ func TestWhatAnActionDoes(t *testing.T) {
 				if !does {
 					message = ""
 				}
-				if got := d.sent(t); got != message {
-					t.Errorf("message %q, want %q", got, message)
+				if l, ok := d.post.Take(now); ok != (message != "") || ok && l.Message.ID(l.Queue) != message {
+					t.Errorf("message %+v, want %q", l, message)
 				}
 				other := migration.Mailbox{ID: "m2", Wave: "w2", Source: b.Source, Target: b.Target, Submitted: now.Add(time.Hour)}
 				_, held := errors.AsType[*ledger.Claimed](d.Ledger.Claim(t.Context(), other, now))
@@ -160,6 +161,42 @@ func TestWhereAMailboxGoesOn(t *testing.T) {
 			}
 			if got := d.sent(t); got != tt.message {
 				t.Errorf("message %q, want %q", got, tt.message)
+			}
+		})
+	}
+}
+
+// A process that took a mailbox back may have been killed before it sent for it. Whoever asks again sends for it again, until
+// its pass is planned.
+func TestAskedAgain(t *testing.T) {
+	t.Parallel()
+	two := []migration.Plan{{ID: "p1", Pass: 1}, {ID: "p2", Pass: 2}}
+	for _, tt := range []struct {
+		name    string
+		box     migration.Mailbox
+		started bool
+		want    string
+	}{
+		{"it had failed while it was copied", migration.Mailbox{State: migration.Planning, Epoch: 1, Pass: 2, Plans: two}, true, "plan/w/m1/3//0/0/1"},
+		{"it had failed while it was planned, or is being planned", migration.Mailbox{State: migration.Planning, Epoch: 1, Pass: 3, Plans: two}, true, "plan/w/m1/3//0/0/1"},
+		{"it had not begun", migration.Mailbox{State: migration.Submitted, Epoch: 2}, true, "plan/w/m1/1//0/0/2"},
+		{"it begins with its wave", migration.Mailbox{State: migration.Submitted, Epoch: 2}, false, ""},
+		{"its cutover had begun", migration.Mailbox{State: migration.Cutover, Epoch: 1, Pass: 2, Plans: two}, true, "plan/w/m1/3//0/0/1"},
+		{"it has gone on", migration.Mailbox{State: migration.Copying, Epoch: 1, Pass: 2, Plans: two}, true, ""},
+		{"nobody had taken it back", migration.Mailbox{State: migration.Planning, Pass: 2, Plans: two}, true, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			for _, a := range []operator.Action{operator.Retry, operator.Resume} {
+				d := newDesk(t, migration.Wave{Started: tt.started}, tt.box)
+				before := d.box(t)
+				changed, err := d.Act(t.Context(), a, "w", "")
+				if got := d.sent(t); err != nil || got != tt.want || (len(changed) > 0) != (tt.box.State != migration.Copying && tt.box.Epoch > 0) {
+					t.Errorf("%s sent %q, want %q; changed %v, %v", a, got, tt.want, changed, err)
+				}
+				if b := d.box(t); b.State != before.State || b.Epoch != before.Epoch {
+					t.Errorf("%s made it %+v", a, b)
+				}
 			}
 		})
 	}

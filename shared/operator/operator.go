@@ -5,6 +5,9 @@
 //	retry    the same for a failed mailbox
 //	cancel   the mailbox ends where it is; what was copied stays on the target
 //	delta    a pass is planned for a mailbox that is synced, instead of tomorrow's
+//
+// A process may be killed between the ledger and the bus. So retry and resume, asked for again, send the message again that
+// a mailbox waits for which a person took back into work. That may make a pass be planned twice, of which one counts.
 package operator
 
 import (
@@ -122,7 +125,7 @@ func (o *Operator) actOnAll(ctx context.Context, a Action, w migration.WaveID) (
 
 // together acts on some mailboxes at once, and then sends their messages in order.
 func (o *Operator) together(ctx context.Context, a Action, boxes []migration.Mailbox, t *tally) error {
-	boxes = slices.DeleteFunc(boxes, func(b migration.Mailbox) bool { return !slices.Contains(from[a], b.State) })
+	boxes = slices.DeleteFunc(boxes, func(b migration.Mailbox) bool { return !concerns(a, b) })
 	states, letters, errs := make([]migration.State, len(boxes)), make([]*bus.Letter, len(boxes)), make([]error, len(boxes))
 	var wg sync.WaitGroup
 	for i, box := range boxes {
@@ -152,13 +155,20 @@ func (o *Operator) together(ctx context.Context, a Action, boxes []migration.Mai
 	return errors.Join(failed...)
 }
 
+// concerns says whether an action does something to a mailbox.
+func concerns(a Action, b migration.Mailbox) bool {
+	_, waits := b.PlanMessage()
+	again := waits && b.Epoch > 0 && (a == Retry || a == Resume)
+	return again || slices.Contains(from[a], b.State)
+}
+
 // act changes a mailbox's state. It returns the new one, and the message that the mailbox's next step needs, if it needs
 // one.
 func (o *Operator) act(ctx context.Context, a Action, box migration.Mailbox) (migration.State, *bus.Letter, error) {
 	var err error
 	switch a {
 	case Delta: // its planner changes the state
-		return box.State, next(box), nil
+		return box.State, &bus.Letter{Queue: migration.PlanQueue, Message: box.NextPass()}, nil
 	case Pause:
 		box, err = o.move(ctx, a, box, migration.Paused)
 		return box.State, nil, err
@@ -168,12 +178,10 @@ func (o *Operator) act(ctx context.Context, a Action, box migration.Mailbox) (mi
 		}
 		return box.State, nil, err
 	}
+	if !slices.Contains(from[a], box.State) {
+		return o.again(ctx, box)
+	}
 	return o.goOn(ctx, a, box)
-}
-
-// next is the message that begins a mailbox's next pass.
-func next(box migration.Mailbox) *bus.Letter {
-	return &bus.Letter{Queue: migration.PlanQueue, Message: box.NextPass()}
 }
 
 func (o *Operator) move(ctx context.Context, a Action, box migration.Mailbox, to migration.State) (migration.Mailbox, error) {
@@ -206,12 +214,23 @@ func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) (m
 	if err != nil || !begins { // ready, or somebody else took it back and it has gone on
 		return box.State, nil, err
 	}
+	return o.begin(ctx, box, box.NextPass())
+}
+
+// again sends for a mailbox that was taken back already: whoever did that may not have come to the message.
+func (o *Operator) again(ctx context.Context, box migration.Mailbox) (migration.State, *bus.Letter, error) {
+	m, _ := box.PlanMessage()
+	return o.begin(ctx, box, m)
+}
+
+// begin is the message for a mailbox that was taken back, unless it begins with its wave.
+func (o *Operator) begin(ctx context.Context, box migration.Mailbox, m migration.Message) (migration.State, *bus.Letter, error) {
 	wave, err := o.Ledger.Wave(ctx, box.Wave)
 	if err != nil {
 		return box.State, nil, fmt.Errorf("read wave from the ledger: %w", err)
 	}
 	if box.State == migration.Submitted && !wave.Started {
-		return box.State, nil, nil // it begins with its wave
+		return box.State, nil, nil
 	}
-	return box.State, next(box), nil
+	return box.State, &bus.Letter{Queue: migration.PlanQueue, Message: m}, nil
 }

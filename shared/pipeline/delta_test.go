@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mailferry/mailferry/shared/blob"
+	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/mailbox/exchangetest"
 	"github.com/mailferry/mailferry/shared/mailbox/fts"
@@ -20,6 +22,7 @@ import (
 	"github.com/mailferry/mailferry/shared/pipeline"
 	"github.com/mailferry/mailferry/shared/pipeline/pipelinetest"
 	"github.com/mailferry/mailferry/shared/submitter"
+	"github.com/mailferry/mailferry/shared/verifier"
 )
 
 // reads are what a story reads of its mailboxes.
@@ -197,19 +200,19 @@ func TestAStateThatIsRefused(t *testing.T) {
 			s, r := synced(t)
 			h := map[string]*mailboxtest.Hooked{"source": s.OnSource, "target": s.OnTarget}[side]
 			refused := 0
-			h.Changed = func(_ mailbox.FolderID, since mailbox.SyncState, is bool) (bool, error) {
+			h.Changes = func(_ mailbox.FolderID, since mailbox.SyncState, _ *mailbox.Changes) error {
 				if since != "" {
 					refused++
-					return false, mailbox.ErrStartAgain
+					return mailbox.ErrStartAgain
 				}
-				return is, nil
+				return nil
 			}
 			mailboxtest.Fill(t, s.Source, "inbox", 6, 7)
 			delta(t, s)
 			if b := s.Box(); b.Counts.Match != 12 || refused == 0 || r.listed["source drafts"] != 2 {
 				t.Errorf("%+v, refused %d times, listed %v", b.Counts, refused, r.listed)
 			}
-			h.Changed = nil
+			h.Changes = nil
 			r.clear()
 			delta(t, s)
 			if len(r.listed) > 0 {
@@ -226,8 +229,8 @@ func TestASideThatForgetsToTellOfAChange(t *testing.T) {
 		t.Run(side, func(t *testing.T) {
 			t.Parallel()
 			s, r := synced(t)
-			never := func(mailbox.FolderID, mailbox.SyncState, bool) (bool, error) { return false, nil }
-			s.OnSource.Changed, s.OnTarget.Changed = never, never
+			never := func(_ mailbox.FolderID, _ mailbox.SyncState, page *mailbox.Changes) error { page.Items = 0; return nil }
+			s.OnSource.Changes, s.OnTarget.Changes = never, never
 			if side == "source" {
 				mailboxtest.Fill(t, s.Source, "inbox", 6, 7)
 			} else if err := s.Target.Delete(s.Arrived("inbox")[0].ID); err != nil {
@@ -327,21 +330,189 @@ func TestADamagedFileOfStates(t *testing.T) {
 	}
 }
 
-// An error that passes is no answer: the pass is made again, not taken for one in which nothing changed.
+// A side that does not answer, for whatever reason and however long, is no reason to stop: its folders are listed.
 func TestASideThatCannotSayWhatHasChanged(t *testing.T) {
+	t.Parallel()
+	for name, why := range map[string]error{"away": mailbox.ErrUnavailable, "no such folder": mailbox.ErrNoFolder,
+		"refused": mailbox.ErrAccess, "something new": errors.New("status 418")} {
+		for _, side := range []string{"source", "target"} {
+			t.Run(name+" "+side, func(t *testing.T) {
+				t.Parallel()
+				s, r := synced(t)
+				h := map[string]*mailboxtest.Hooked{"source": s.OnSource, "target": s.OnTarget}[side]
+				h.Changes = func(mailbox.FolderID, mailbox.SyncState, *mailbox.Changes) error { return why }
+				mailboxtest.Fill(t, s.Source, "inbox", 6, 7)
+				delta(t, s)
+				if b := s.Box(); b.Counts.Match != 12 || r.listed["source drafts"] != 2 {
+					t.Errorf("%+v, listed %v", b.Counts, r.listed)
+				}
+				h.Changes = nil
+				r.clear()
+				delta(t, s)
+				if side == "target" && r.listed["source drafts"] > 0 {
+					t.Errorf("the states are of use no more: %v", r.listed)
+				}
+				cutOver(t, s)
+			})
+		}
+	}
+}
+
+// A side on which states cannot be had at all costs deltas that list everything.
+func TestASideWithoutStates(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.Tell(t)
+	s.OnTarget.Changes = func(mailbox.FolderID, mailbox.SyncState, *mailbox.Changes) error { return mailbox.ErrStartAgain }
+	mailboxtest.Fill(t, s.Source, "inbox", 0, 6)
+	s.Begin(submitter.Batch{Cutover: pipelinetest.Start.Add(72 * time.Hour)})
+	s.Finish()
+	mailboxtest.Fill(t, s.Source, "inbox", 6, 7)
+	delta(t, s)
+	if b := s.Box(); b.Counts.Match != 7 {
+		t.Errorf("%+v", b.Counts)
+	}
+	cutOver(t, s)
+}
+
+// One that wants to be left alone is: nothing is taken for unchanged meanwhile.
+func TestASideThatIsThrottledWhenAsked(t *testing.T) {
 	t.Parallel()
 	s, _ := synced(t)
 	mailboxtest.Fill(t, s.Source, "inbox", 6, 7)
-	left := 3
-	s.OnSource.Changed = func(_ mailbox.FolderID, _ mailbox.SyncState, is bool) (bool, error) {
-		if left--; left >= 0 {
-			return false, mailbox.ErrUnavailable
+	free := s.Clock.Now().Add(10 * time.Minute)
+	s.OnSource.Changes = func(mailbox.FolderID, mailbox.SyncState, *mailbox.Changes) error {
+		if s.Clock.Now().Before(free) {
+			return &mailbox.Throttled{Until: free, By: "test"}
 		}
-		return is, nil
+		return nil
 	}
 	delta(t, s)
-	if b := s.Box(); b.Counts.Match != 12 || left >= 0 {
-		t.Errorf("%+v, %d errors left", b.Counts, left+1)
+	if b := s.Box(); b.Counts.Match != 12 || s.Clock.Now().Before(free) {
+		t.Errorf("%+v at %s", b.Counts, s.Clock.Now())
+	}
+}
+
+// The last pass has nobody to make states for.
+func TestNoStatesAreMadeInVain(t *testing.T) {
+	t.Parallel()
+	s, _ := synced(t)
+	made := 0
+	count := func(_ mailbox.FolderID, since mailbox.SyncState, _ *mailbox.Changes) error {
+		if since == "" {
+			made++
+		}
+		return nil
+	}
+	s.OnSource.Changes, s.OnTarget.Changes = count, count
+	cutOver(t, s)
+	once := pipelinetest.Tell(t)
+	mailboxtest.Fill(t, once.Source, "inbox", 0, 6)
+	once.OnSource.Changes, once.OnTarget.Changes = count, count
+	once.Begin()
+	once.Finish()
+	if made > 0 || once.Box().State != migration.Done {
+		t.Errorf("%d states were made; %s", made, once.Box().State)
+	}
+}
+
+// A verification that was broken off after it wrote how folders stand is made again.
+func TestStatesThatAreThereAlready(t *testing.T) {
+	t.Parallel()
+	files := &blob.Memory{}
+	s, _ := synced(t, func(n *pipeline.Needs) { n.Manifests = files })
+	if _, err := s.Operator.Act(t.Context(), operator.Delta, s.Wave, ""); err != nil {
+		t.Fatal(err)
+	}
+	l := s.Until(migration.VerifyQueue)
+	b := s.Box()
+	body, err := manifest.EncodeVerified(manifest.Verified{Mailbox: b.ID, Pass: b.Pass, Plan: b.Plan().ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := files.Put(t.Context(), manifest.VerifiedName(b.ID, b.Pass, b.Plan().ID), bytes.NewReader(body)); err != nil {
+		t.Fatal(err)
+	}
+	s.Hand(l)
+	if b := s.Box(); b.State != migration.Synced || b.Counts.Match != 11 {
+		t.Errorf("%s, %+v", b.State, b.Counts)
+	}
+	mailboxtest.Fill(t, s.Source, "inbox", 6, 7)
+	delta(t, s)
+	if b := s.Box(); b.Counts.Match != 12 {
+		t.Errorf("%+v", b.Counts)
+	}
+}
+
+// Folders are left out by a pass that compares as deeply as the one that found them in order, and not before all of the
+// mailbox has a receipt.
+func TestAPassThatIsToProveMore(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*pipelinetest.Story){
+		"compares more":      func(s *pipelinetest.Story) { s.Verifier.Depth = verifier.Sample },
+		"has no receipt yet": func(s *pipelinetest.Story) { s.Change(func(b *migration.Mailbox) { b.Receipt = "" }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, r := synced(t)
+			change(s)
+			delta(t, s)
+			if r.listed["source drafts"] != 1 || s.Box().Receipt == "" { // by the verifier
+				t.Errorf("listed %v, receipt %q", r.listed, s.Box().Receipt)
+			}
+			r.clear()
+			delta(t, s)
+			if len(r.listed) > 0 {
+				t.Errorf("listed again: %v", r.listed)
+			}
+		})
+	}
+}
+
+// What differs, and what is there in excess, is looked at by every pass.
+func TestWhatIsWrongOnTheTargetIsReportedByEveryPass(t *testing.T) {
+	t.Parallel()
+	for name, wrong := range map[string]func(*testing.T, *pipelinetest.Story){
+		"in excess": func(t *testing.T, s *pipelinetest.Story) {
+			f, err := s.Target.Known("inbox")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Target.Copy(s.Arrived("inbox")[0].ID, f.ID); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"different": func(_ *testing.T, s *pipelinetest.Story) {
+			s.OnTarget.Listed = func(it *mailbox.Item) {
+				if it.MessageID == "<3@example.org>" {
+					it.Importance = 2 - it.Importance + 5
+				}
+			}
+			mailboxtest.Fill(t, s.Source, "inbox", 6, 7)
+		},
+		"different in its content": func(t *testing.T, s *pipelinetest.Story) {
+			s.OnTarget.Replace = func(context.Context, mailbox.Item, mailboxtest.Do) (mailbox.ItemID, error) {
+				return "", &mailbox.ItemError{Reason: mailbox.Refused}
+			}
+			if _, err := s.Target.Edit(s.Arrived("inbox")[2].ID, mailboxtest.With(fts.TagBody, "Body X")); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, r := synced(t)
+			wrong(t, s)
+			delta(t, s)
+			before := s.Box()
+			if before.Counts.Extra+before.Counts.Differs != 1 || before.Problem == "" {
+				t.Fatalf("%+v, %q", before.Counts, before.Problem)
+			}
+			r.clear()
+			delta(t, s)
+			if b := s.Box(); b.Counts != before.Counts || b.Problem != before.Problem || r.listed["target inbox"] == 0 || r.listed["target drafts"] > 0 {
+				t.Errorf("%+v, %q, listed %v", b.Counts, b.Problem, r.listed)
+			}
+		})
 	}
 }
 
@@ -365,7 +536,7 @@ func TestAnItemThatComesDuringTheListing(t *testing.T) {
 	}
 }
 
-// during calls f once, before the source's inbox is listed for the n-th time from now, or after that.
+// during calls f once, before a folder of the source is listed for the n-th time from now.
 func during(s *pipelinetest.Story, n int, f func()) {
 	listings, list := 0, s.OnSource.List
 	s.OnSource.List = func(of mailbox.FolderID) error {
@@ -381,8 +552,13 @@ func TestAnItemThatComesAfterThePlan(t *testing.T) {
 	t.Parallel()
 	s, _ := synced(t)
 	mailboxtest.Fill(t, s.Source, "inbox", 6, 7)
-	during(s, 2, func() { mailboxtest.Fill(t, s.Source, "inbox", 7, 8) })
-	delta(t, s)
+	if _, err := s.Operator.Act(t.Context(), operator.Delta, s.Wave, ""); err != nil {
+		t.Fatal(err)
+	}
+	l := s.Until(migration.VerifyQueue)
+	mailboxtest.Fill(t, s.Source, "inbox", 7, 8)
+	s.Hand(l)
+	s.Finish()
 	if b := s.Box(); b.Counts.Match != 13 || b.Pass != 3 {
 		t.Errorf("%+v after pass %d", b.Counts, b.Pass)
 	}
@@ -424,7 +600,7 @@ func TestAContentThatDiffersBeforeTheCutover(t *testing.T) {
 	}
 }
 
-// A mailbox that failed has no receipt, whatever was proved of it before.
+// A verification that ends in failure leaves no receipt, whatever was proved before.
 func TestADeltaThatFails(t *testing.T) {
 	t.Parallel()
 	s, _ := synced(t)
@@ -436,5 +612,36 @@ func TestADeltaThatFails(t *testing.T) {
 	s.Finish()
 	if b := s.Box(); b.State != migration.Failed || b.Receipt != "" {
 		t.Errorf("%s, receipt %q", b.State, b.Receipt)
+	}
+}
+
+// unstored takes no change of a row.
+type unstored struct{ ledger.Table }
+
+func (unstored) Replace(context.Context, ledger.Row) (ledger.Row, error) {
+	return ledger.Row{}, errors.New("the store is away")
+}
+
+// A verification that found a folder in order may be broken off, and made again by one that compares more deeply. What that
+// one names to the planner counts.
+func TestWhatIsToBeCopiedAgainIsNotLeftOut(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.Tell(t)
+	mailboxtest.Fill(t, s.Source, "inbox", 0, 6)
+	s.Begin(submitter.Batch{Cutover: pipelinetest.Start.Add(72 * time.Hour)})
+	l := s.Until(migration.VerifyQueue)
+	if _, err := s.Target.Edit(s.Arrived("inbox")[2].ID, mailboxtest.With(fts.TagBody, "Body X")); err != nil {
+		t.Fatal(err)
+	}
+	shallow, away := *s.Verifier, *s.Ledger
+	away.Mailboxes = unstored{away.Mailboxes}
+	shallow.Depth, shallow.Ledger = verifier.Index, &away
+	if err := shallow.Verify(t.Context(), l.Message); err == nil {
+		t.Fatal("the first verification was not broken off")
+	}
+	s.Hand(l)
+	s.Finish()
+	if b := s.Box(); b.State != migration.Synced || b.Counts.Differs != 0 || b.Counts.Match != 6 || b.Pass != 2 {
+		t.Errorf("%s after pass %d, %+v", b.State, b.Pass, b.Counts)
 	}
 }

@@ -30,18 +30,21 @@ func (p *Planner) compare(ctx context.Context, source mailbox.Source, target mai
 	if err != nil {
 		return nil, err
 	}
-	before, err := manifest.LastVerified(ctx, p.Manifests, box.ID, box.Plan())
-	if err != nil {
+	before, _, err := manifest.LastVerified(ctx, p.Manifests, box.ID, box.Plan())
+	if errors.Is(err, manifest.ErrDamaged) {
+		p.Log.Warn("listing every folder", "wave", box.Wave, "mailbox", box.ID, "pass", box.Pass, "reason", err.Error())
+	} else if err != nil {
 		return nil, err
 	}
 	var todo []folderItems
 	unchanged := 0
 	for _, pair := range pairs {
-		same, err := isUnchanged(ctx, source, target, before[manifest.Partners{Source: pair.Source.ID, Target: pair.Target.ID}])
+		was := before[manifest.Partners{Source: pair.Source.ID, Target: pair.Target.ID}]
+		same, err := isUnchanged(ctx, source, target, was)
 		if err != nil {
 			return nil, err
 		}
-		if same {
+		if same && len(redo[pair.Target.ID]) == 0 {
 			unchanged++
 			continue
 		}
@@ -67,17 +70,17 @@ func isUnchanged(ctx context.Context, source mailbox.Source, target mailbox.Targ
 	if !was.InOrder {
 		return false, nil
 	}
-	changed, err := was.SourceState.Changed(ctx, source, was.Source)
+	same, err := was.SourceState.Unchanged(ctx, source, was.Source)
 	if err != nil {
 		return false, fmt.Errorf("ask for changes at the source: %w", err)
 	}
-	if changed {
+	if !same {
 		return false, nil
 	}
-	if changed, err = was.TargetState.Changed(ctx, target, was.Target); err != nil {
+	if same, err = was.TargetState.Unchanged(ctx, target, was.Target); err != nil {
 		return false, fmt.Errorf("ask for changes on the target: %w", err)
 	}
-	return !changed, nil
+	return same, nil
 }
 
 // redo reads which items the last verification found to differ in their content. A file that is damaged is no reason to

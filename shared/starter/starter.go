@@ -124,24 +124,16 @@ func since(w migration.Wave, box migration.Mailbox) time.Time {
 
 // step is the message of the step that a mailbox of a wave is at.
 func step(w migration.Wave, box migration.Mailbox) (bus.Letter, bool) {
-	m := migration.Message{Wave: box.Wave, Mailbox: box.ID, Pass: box.Pass, Epoch: box.Epoch}
+	if m, ok := box.PlanMessage(); ok {
+		damaged := box.State == migration.Submitted && w.Start.IsZero() // the wave's row
+		return bus.Letter{Queue: migration.PlanQueue, Message: m}, !damaged
+	}
+	m := migration.Message{Wave: box.Wave, Mailbox: box.ID, Pass: box.Pass, Plan: box.Plan().ID, Epoch: box.Epoch}
 	switch box.State {
-	case migration.Submitted:
-		m.Pass++
-		return bus.Letter{Queue: migration.PlanQueue, Message: m}, !w.Start.IsZero() // else the wave's row is damaged
-	case migration.Cutover:
-		m.Pass++
-		return bus.Letter{Queue: migration.PlanQueue, Message: m}, true
-	case migration.Planning:
-		if box.Pass == 0 || box.Plan().Pass == box.Pass { // it waits for its next pass to begin
-			m.Pass++
-		}
-		return bus.Letter{Queue: migration.PlanQueue, Message: m}, true
 	case migration.Copying:
-		m.Plan, m.Shard = box.Plan().ID, box.Shard
+		m.Shard = box.Shard
 		return bus.Letter{Queue: migration.CopyQueue, Message: m}, true
 	case migration.Verifying:
-		m.Plan = box.Plan().ID
 		return bus.Letter{Queue: migration.VerifyQueue, Message: m}, true
 	}
 	return bus.Letter{}, false

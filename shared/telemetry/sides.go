@@ -70,9 +70,9 @@ func (s side) Items(ctx context.Context, f mailbox.FolderID) iter.Seq2[mailbox.I
 	}
 }
 
-func (s side) Changed(ctx context.Context, f mailbox.FolderID, since mailbox.SyncState) (bool, mailbox.SyncState, error) {
-	changed, now, err := s.Side.Changed(s.enter(ctx), f, since)
-	return changed, now, noted(ctx, s.which, err)
+func (s side) Changes(ctx context.Context, f mailbox.FolderID, since mailbox.SyncState) (mailbox.Changes, error) {
+	page, err := s.Side.Changes(s.enter(ctx), f, since)
+	return page, noted(ctx, s.which, err)
 }
 
 func (s side) Export(ctx context.Context, ids []mailbox.ItemID, each func(i int, r io.Reader, err error) error) error {

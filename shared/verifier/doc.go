@@ -1,8 +1,8 @@
 // Package verifier compares both sides of a mailbox after a pass.
 //
 //	list the folders of both sides anew; pair them
-//	in a delta pass, leave out a folder that was in order when it was last listed and in which nothing has changed since;
-//	list every other one on both sides
+//	before the last pass, leave out a folder that was in order when it was last listed and in which nothing has changed
+//	since; list every other one on both sides
 //	per folder, merge both sorted lists by key: match, missing, extra, differs
 //	what is missing for a reason that stands in the ledger is skipped; what is only on the target and not from us is its own
 //	as far as asked for, and wherever the source's item was edited since it was planned, export matching items from the

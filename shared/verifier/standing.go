@@ -6,32 +6,39 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/mailferry/mailferry/shared/blob"
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/manifest"
 	"github.com/mailferry/mailferry/shared/migration"
 )
 
-// standing is how folders stood when they were verified before, and how they stand now. A delta pass leaves out a folder
-// that was in order and has not changed on either side since: it is neither listed nor are its items read. Every other pass
-// lists all folders, so that nothing rests on what the sides say about changes but when an item comes.
+// standing is how folders stood when they were verified before, and how they stand now. Before the last pass, a folder that
+// was in order and has not changed on either side since is left out: it is neither listed nor are its items read. The last
+// pass lists all folders, so that nothing rests on what the sides say about changes but when an item comes.
 type standing struct {
 	was    map[manifest.Partners]manifest.VerifiedFolder
 	now    []manifest.VerifiedFolder
 	on     bool                      // another pass follows, so it is worth knowing
-	delta  bool                      // folders may be left out
+	leave  bool                      // folders may be left out
 	left   int                       // folders left out
 	differ map[mailbox.FolderID]bool // folders of the target with items whose content differs
 }
 
-// standing reads how the folders stood when the plan before was verified.
+// standing reads how the folders stood when the plan before was verified. Folders are left out only if a receipt of all of
+// them is there, and was compared as deeply as this pass compares.
 func (v *Verifier) standing(ctx context.Context, box migration.Mailbox, w migration.Wave) (standing, error) {
-	s := standing{on: !last(box, w), delta: box.Kind == migration.DeltaPass, differ: map[mailbox.FolderID]bool{}}
+	s := standing{on: !last(box, w), differ: map[mailbox.FolderID]bool{}}
 	if !s.on || len(box.Plans) < 2 {
 		return s, nil
 	}
-	var err error
-	s.was, err = manifest.LastVerified(ctx, v.Manifests, box.ID, box.Plans[len(box.Plans)-2])
+	was, depth, err := manifest.LastVerified(ctx, v.Manifests, box.ID, box.Plans[len(box.Plans)-2])
+	if errors.Is(err, manifest.ErrDamaged) {
+		v.Log.Warn("listing every folder", "wave", box.Wave, "mailbox", box.ID, "pass", box.Pass, "reason", err.Error())
+		return s, nil
+	}
+	s.was, s.leave = was, depth == string(v.Depth) && (v.Key.IsZero() || box.Receipt != "")
 	return s, err
 }
 
@@ -43,21 +50,14 @@ func (s *standing) look(ctx context.Context, of sides, p mailbox.Pair) (now mani
 	}
 	now = s.was[manifest.Partners{Source: p.Source.ID, Target: p.Target.ID}]
 	now.Source, now.Target = p.Source.ID, p.Target.ID
-	changed, err := now.SourceState.Changed(ctx, of.source, now.Source)
-	if err == nil {
-		err = now.SourceState.Begin(ctx, of.source, now.Source)
+	var source, target bool
+	both, ctx := errgroup.WithContext(ctx) // two servers
+	both.Go(func() (err error) { source, err = now.SourceState.Advance(ctx, of.source, now.Source); return err })
+	both.Go(func() (err error) { target, err = now.TargetState.Advance(ctx, of.target, now.Target); return err })
+	if err := both.Wait(); err != nil {
+		return now, false, fmt.Errorf("ask for changes: %w", err)
 	}
-	if err != nil {
-		return now, false, fmt.Errorf("ask for changes at the source: %w", err)
-	}
-	too, err := now.TargetState.Changed(ctx, of.target, now.Target)
-	if err == nil {
-		err = now.TargetState.Begin(ctx, of.target, now.Target)
-	}
-	if err != nil {
-		return now, false, fmt.Errorf("ask for changes on the target: %w", err)
-	}
-	return now, s.delta && now.InOrder && !changed && !too, nil
+	return now, s.leave && now.InOrder && source && target, nil
 }
 
 // leaveOut counts a folder as it was counted before.
@@ -90,7 +90,7 @@ func (v *Verifier) remember(ctx context.Context, box migration.Mailbox, c *compa
 	for i := range c.now {
 		c.now[i].InOrder = c.now[i].InOrder && !c.differ[c.now[i].Target]
 	}
-	body, err := manifest.EncodeVerified(manifest.Verified{Mailbox: box.ID, Pass: box.Pass, Plan: box.Plan().ID, Folders: c.now})
+	body, err := manifest.EncodeVerified(manifest.Verified{Mailbox: box.ID, Pass: box.Pass, Plan: box.Plan().ID, Depth: string(v.Depth), Folders: c.now})
 	if err != nil {
 		return err
 	}

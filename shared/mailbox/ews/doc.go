@@ -5,7 +5,7 @@
 //	Client.Source    GetFolder(msgfolderroot): the mailbox is there and may be opened
 //	Source.Folders   GetFolder(well-known names), FindFolder(Deep) in pages
 //	Source.Items     FindItem in overlapping pages
-//	Source.Changes   SyncFolderItems from a state; Source.Changed only asks whether there are any
+//	Source.Changes   SyncFolderItems from a state
 //	Source.Export    ExportItems in batches, streamed
 //
 // All requests read, so all may be sent again.

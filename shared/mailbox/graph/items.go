@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,58 +61,24 @@ func (m *Mailbox) listed(ctx context.Context, a itemAnswer) mailbox.Item {
 	return item
 }
 
-// Delta is one page of what changed in a folder.
-type Delta struct {
-	Items   []mailbox.Item   // added or changed; of the properties only the class
-	Removed []mailbox.ItemID // deleted, or moved elsewhere
-	Link    string           // for the next call
-	Done    bool             // nothing more now; keep Link for later
-}
-
-// Changes returns a page of the folder's changes: from the start with an empty link, else from where the link was
-// given. The error is mailbox.ErrStartAgain when the service does not know the link any more. The link is a secret.
-func (m *Mailbox) Changes(ctx context.Context, f mailbox.FolderID, link string) (Delta, error) {
+// Changes implements mailbox.Side. Its states are links.
+func (m *Mailbox) Changes(ctx context.Context, f mailbox.FolderID, since mailbox.SyncState) (mailbox.Changes, error) {
+	link := string(since)
+	if link != "" && m.ours(link) != nil {
+		return mailbox.Changes{}, fmt.Errorf("list changes: %w: the state is from another Graph", mailbox.ErrStartAgain)
+	}
 	page, err := m.itemPage(ctx, ask{path: m.path("/folders/{folder}/items/delta"), with: m.with("folder", string(f)),
 		link: link, prefer: "odata.maxpagesize=" + strconv.Itoa(m.client.page), needs: "MailboxItem.Read.All"})
+	if refused, ok := errors.AsType[*failure](err); ok && refused.status == http.StatusBadRequest && link != "" {
+		err = fmt.Errorf("%w: %w", mailbox.ErrStartAgain, err)
+	}
 	if err != nil {
-		return Delta{}, fmt.Errorf("list changes: %w", err)
+		return mailbox.Changes{}, fmt.Errorf("list changes: %w", err)
 	}
-	d := Delta{Link: page.Next}
-	for _, a := range page.Value {
-		if a.Removed != nil {
-			d.Removed = append(d.Removed, mailbox.ItemID(a.ID))
-			continue
-		}
-		d.Items = append(d.Items, m.listed(ctx, a))
+	if page.Next == "" && page.Delta == "" {
+		return mailbox.Changes{}, errors.New("list changes: neither nextLink nor deltaLink in the answer")
 	}
-	if page.Next == "" {
-		d.Link, d.Done = page.Delta, true
-	}
-	if d.Link == "" {
-		return d, errors.New("list changes: neither nextLink nor deltaLink in the answer")
-	}
-	return d, nil
-}
-
-// Changed implements mailbox.Side.
-func (m *Mailbox) Changed(ctx context.Context, f mailbox.FolderID, since mailbox.SyncState) (bool, mailbox.SyncState, error) {
-	link, changed := string(since), false
-	if link != "" && m.ours(link) != nil {
-		return false, "", fmt.Errorf("list changes: %w: it is from another Graph", mailbox.ErrStartAgain)
-	}
-	for {
-		d, err := m.Changes(ctx, f, link)
-		if refused, ok := errors.AsType[*failure](err); ok && refused.status == http.StatusBadRequest && since != "" {
-			return false, "", fmt.Errorf("%w: %w", mailbox.ErrStartAgain, err)
-		}
-		if err != nil {
-			return false, "", err
-		}
-		changed = changed || len(d.Items)+len(d.Removed) > 0
-		if link = d.Link; d.Done {
-			return changed, mailbox.SyncState(link), nil
-		}
-	}
+	return mailbox.Changes{Items: len(page.Value), State: mailbox.SyncState(cmp.Or(page.Next, page.Delta)), More: page.Next != ""}, nil
 }
 
 // sizes remembers the sizes of listed items, for packing exports. It forgets some when there are too many.

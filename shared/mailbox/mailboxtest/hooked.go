@@ -16,9 +16,9 @@ type Hooked struct {
 	Open    func(address string) error
 	Folders func() error
 	List    func(f mailbox.FolderID) error
-	Listed  func(it *mailbox.Item)                                                   // changes what a listing shows
-	Changed func(f mailbox.FolderID, since mailbox.SyncState, is bool) (bool, error) // comes after what it is named for
-	Export  func(id mailbox.ItemID) error                                            // an *ItemError is a finding about the item; any other error ends the export
+	Listed  func(it *mailbox.Item)                                                         // changes what a listing shows
+	Changes func(f mailbox.FolderID, since mailbox.SyncState, page *mailbox.Changes) error // comes after what it is named for
+	Export  func(id mailbox.ItemID) error                                                  // an *ItemError is a finding about the item; any other error ends the export
 	Stream  func(id mailbox.ItemID, r io.Reader) io.Reader
 	After   func(id mailbox.ItemID) error // comes after the item was handed over, before the end of the answer
 	Create  func(f mailbox.Folder) error
@@ -85,12 +85,12 @@ func (s *hooked) Items(ctx context.Context, f mailbox.FolderID) iter.Seq2[mailbo
 	}
 }
 
-func (s *hooked) Changed(ctx context.Context, f mailbox.FolderID, since mailbox.SyncState) (bool, mailbox.SyncState, error) {
-	changed, now, err := s.Memory.Changed(ctx, f, since)
-	if s.h.Changed != nil && err == nil {
-		changed, err = s.h.Changed(f, since, changed)
+func (s *hooked) Changes(ctx context.Context, f mailbox.FolderID, since mailbox.SyncState) (mailbox.Changes, error) {
+	page, err := s.Memory.Changes(ctx, f, since)
+	if s.h.Changes != nil && err == nil {
+		err = s.h.Changes(f, since, &page)
 	}
-	return changed, now, err
+	return page, err
 }
 
 func (s *hooked) Export(ctx context.Context, ids []mailbox.ItemID, each func(i int, r io.Reader, err error) error) error {

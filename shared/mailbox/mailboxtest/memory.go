@@ -95,23 +95,23 @@ func (s *Memory) item(it exchangetest.Item) mailbox.Item {
 	return mailbox.Item{ID: mailbox.ItemID(strconv.FormatUint(it.ID, 10)), Change: strconv.FormatUint(it.Change, 10), Size: it.Stream.Size, Properties: p}
 }
 
-// Changed implements mailbox.Side. Its states are the folder and a point in its log.
-func (s *Memory) Changed(ctx context.Context, f mailbox.FolderID, since mailbox.SyncState) (bool, mailbox.SyncState, error) {
+// Changes implements mailbox.Side. Its states are the folder and a point in its log.
+func (s *Memory) Changes(ctx context.Context, f mailbox.FolderID, since mailbox.SyncState) (mailbox.Changes, error) {
 	id, err := number(string(f))
 	if err == nil {
 		_, err = s.Mailbox.Folder(id)
 	}
 	if err != nil {
-		return false, "", mailbox.ErrNoFolder
+		return mailbox.Changes{}, mailbox.ErrNoFolder
 	}
 	var of, after uint64
 	if since != "" {
 		if n, err := fmt.Sscanf(string(since), "%d.%d", &of, &after); err != nil || n != 2 || of != id {
-			return false, "", mailbox.ErrStartAgain
+			return mailbox.Changes{}, mailbox.ErrStartAgain
 		}
 	}
 	log, now := s.Mailbox.Changes(id, after)
-	return len(log) > 0, mailbox.SyncState(fmt.Sprintf("%d.%d", id, now)), ctx.Err()
+	return mailbox.Changes{Items: len(log), State: mailbox.SyncState(fmt.Sprintf("%d.%d", id, now))}, ctx.Err()
 }
 
 // Export implements mailbox.Side.

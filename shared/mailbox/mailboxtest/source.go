@@ -349,11 +349,17 @@ func changes(t *testing.T, open func(*testing.T, *exchangetest.Mailbox) mailbox.
 	state := mailbox.SyncState("")
 	is := func(want bool, after string) {
 		t.Helper()
-		changed, now, err := s.Changed(t.Context(), inbox, state)
-		if err != nil || changed != want || now == "" {
-			t.Fatalf("after %s: changed %t, want %t; error %v", after, changed, want, err)
+		changed := false
+		for more := true; more; {
+			page, err := s.Changes(t.Context(), inbox, state)
+			if err != nil || page.State == "" {
+				t.Fatalf("after %s: %+v, error %v", after, page, err)
+			}
+			changed, state, more = changed || page.Items > 0, page.State, page.More
 		}
-		state = now
+		if changed != want {
+			t.Fatalf("after %s: changed %t, want %t", after, changed, want)
+		}
 	}
 	is(true, "nothing, from the beginning")
 	is(false, "nothing")
@@ -376,7 +382,7 @@ func changes(t *testing.T, open func(*testing.T, *exchangetest.Mailbox) mailbox.
 	Fill(t, m, "sentitems", 50, 51)
 	is(false, "another folder changed")
 	for _, wrong := range []mailbox.SyncState{"nonsense", "bm9uc2Vuc2U=", "https://elsewhere.example/delta?$deltatoken=x"} {
-		if _, _, err := s.Changed(t.Context(), inbox, wrong); !errors.Is(err, mailbox.ErrStartAgain) {
+		if _, err := s.Changes(t.Context(), inbox, wrong); !errors.Is(err, mailbox.ErrStartAgain) {
 			t.Errorf("with a state that was never given: %v, want ErrStartAgain", err)
 		}
 	}

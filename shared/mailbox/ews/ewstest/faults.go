@@ -37,6 +37,7 @@ type faults struct {
 	batchStop   int
 	slow        time.Duration
 	moving      map[uuid.UUID]bool
+	epochs      map[uuid.UUID]uint64
 	struck      func(Trouble)
 }
 
@@ -51,6 +52,7 @@ const (
 	IsRefused     Trouble = "refused"
 	IsStopped     Trouble = "batch stopped"
 	IsCut         Trouble = "connection cut"
+	IsForgotten   Trouble = "sync state refused"
 )
 
 // OnTrouble has f called whenever a fault strikes, with its kind. f must not call the server.
@@ -72,7 +74,7 @@ func (f *faults) strikes(kind Trouble) {
 
 func newFaults() faults {
 	return faults{mu: &sync.Mutex{}, truncate: map[itemKey]bool{}, corrupt: map[itemKey]bool{}, cut: map[itemKey]int{},
-		problems: map[itemKey]string{}, before: map[string][]func(Request){}, export: map[itemKey]func(){}, moving: map[uuid.UUID]bool{}}
+		problems: map[itemKey]string{}, before: map[string][]func(Request){}, export: map[itemKey]func(){}, moving: map[uuid.UUID]bool{}, epochs: map[uuid.UUID]uint64{}}
 }
 
 func key(m *exchangetest.Mailbox, item uint64) itemKey { return itemKey{m.GUID, item} }
@@ -143,6 +145,13 @@ func (s *Server) MoveMailbox(m *exchangetest.Mailbox, on bool) {
 	s.faults.moving[m.GUID] = on
 }
 
+// ForgetStates makes every sync state of a mailbox that was given so far be refused with ErrorInvalidSyncStateData.
+func (s *Server) ForgetStates(m *exchangetest.Mailbox) {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.epochs[m.GUID]++
+}
+
 // Before runs f before every request for an operation, after it was let in.
 func (s *Server) Before(operation string, f func(Request)) {
 	s.faults.mu.Lock()
@@ -205,6 +214,12 @@ func (f *faults) exportPace() (batchStop int, slow time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.batchStop, f.slow
+}
+
+func (f *faults) epoch(m *exchangetest.Mailbox) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.epochs[m.GUID]
 }
 
 func (f *faults) isMoving(m *exchangetest.Mailbox) bool {

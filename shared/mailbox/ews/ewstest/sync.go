@@ -29,6 +29,7 @@ type syncState struct {
 	// of items: while Before is not 0 the first listing is under way and has come down to that id. Then changes in
 	// (Base, End] are being reported and those up to Pos were.
 	before, base, pos, end uint64
+	epoch                  uint64            // how often states of the mailbox were forgotten before it was made
 	folders                map[uint64]uint64 // of folders: stamp by id
 }
 
@@ -44,7 +45,7 @@ func (s syncState) encode() string {
 		}
 	}
 	_, _ = z.Write(append([]byte{'E', 'W', 's', s.kind}, s.mailbox[:]...))
-	put(s.folder, s.before, s.base, s.pos, s.end)
+	put(s.folder, s.before, s.base, s.pos, s.end, s.epoch)
 	ids := make([]uint64, 0, len(s.folders))
 	for id := range s.folders {
 		ids = append(ids, id)
@@ -67,14 +68,14 @@ func decodeState(text string) (syncState, bool) {
 		return syncState{}, false
 	}
 	raw, err := io.ReadAll(io.LimitReader(z, maxState))
-	if err != nil || len(raw) < 60 || len(raw)%16 != 12 || string(raw[:3]) != "EWs" {
+	if err != nil || len(raw) < 68 || len(raw)%16 != 4 || string(raw[:3]) != "EWs" {
 		return syncState{}, false
 	}
 	s := syncState{kind: raw[3], mailbox: uuid.UUID(raw[4:20]), folders: map[uint64]uint64{}}
-	for i, to := range []*uint64{&s.folder, &s.before, &s.base, &s.pos, &s.end} {
+	for i, to := range []*uint64{&s.folder, &s.before, &s.base, &s.pos, &s.end, &s.epoch} {
 		*to = binary.LittleEndian.Uint64(raw[20+8*i:])
 	}
-	for rest := raw[60:]; len(rest) >= 16; rest = rest[16:] {
+	for rest := raw[68:]; len(rest) >= 16; rest = rest[16:] {
 		s.folders[binary.LittleEndian.Uint64(rest)] = binary.LittleEndian.Uint64(rest[8:])
 	}
 	return s, true
@@ -82,13 +83,16 @@ func decodeState(text string) (syncState, bool) {
 
 // state reads the request's sync state, or starts a new one.
 func (c *call) state(kind byte, r ref) (syncState, bool, *problem) {
-	fresh := syncState{kind: kind, mailbox: r.m.GUID, folder: r.folder.ID}
+	fresh := syncState{kind: kind, mailbox: r.m.GUID, folder: r.folder.ID, epoch: c.s.faults.epoch(r.m)}
 	text := c.op.child("SyncState").value()
 	if text == "" {
 		return fresh, true, nil
 	}
 	s, ok := decodeState(text)
-	if !ok || s.kind != kind || s.mailbox != r.m.GUID || s.folder != r.folder.ID {
+	if !ok || s.kind != kind || s.mailbox != r.m.GUID || s.folder != r.folder.ID || s.epoch != fresh.epoch {
+		if ok && s.epoch != fresh.epoch {
+			c.s.faults.strikes(IsForgotten)
+		}
 		return fresh, false, newProblem("ErrorInvalidSyncStateData")
 	}
 	return s, false, nil
@@ -136,7 +140,7 @@ func (c *call) foldersSince(r ref, sh *shape) {
 		return
 	}
 	all := r.m.Folders(r.folder.ID, true)
-	now := syncState{kind: stateFolders, mailbox: r.m.GUID, folder: r.folder.ID, folders: map[uint64]uint64{}}
+	now := syncState{kind: stateFolders, mailbox: r.m.GUID, folder: r.folder.ID, epoch: c.s.faults.epoch(r.m), folders: map[uint64]uint64{}}
 	for _, f := range all {
 		now.folders[f.ID] = folderStamp(f)
 	}

@@ -20,6 +20,7 @@ type syncState struct {
 	Path   string `json:"p"` // the collection, so that a token serves no other
 	Epoch  int    `json:"e"`
 	Made   int64  `json:"t"`
+	Gen    int    `json:"g"` // how many links the collection had given when it gave this one
 	Select string `json:"s,omitempty"`
 	Top    int    `json:"n,omitempty"`
 	Skip   bool   `json:"k,omitempty"` // a skip token
@@ -70,6 +71,9 @@ func (c *call) openState(path string) (syncState, error) {
 	if st.Epoch != epoch || c.s.o.DeltaLife > 0 && now.Sub(time.Unix(0, st.Made)) >= c.s.o.DeltaLife {
 		return st, refuse(http.StatusGone, "SyncStateNotFound", "The sync state generation is not found; perform a full synchronization.")
 	}
+	if highest := state(c, func(b *box) int { return b.links[path] }); c.s.o.DeltaKept > 0 && st.Gen <= highest-c.s.o.DeltaKept {
+		return st, refuse(http.StatusGone, "SyncStateNotFound", "The sync state generation is not found; generation=%d;[highest=%d].", st.Gen, highest)
+	}
 	if q.selected != nil || q.top != 0 {
 		return st, badRequest("Query options are part of the state token and cannot be given with it.")
 	}
@@ -91,6 +95,7 @@ func (c *call) pageSize() int {
 // replyDelta answers a page with the link to what follows.
 func (c *call) replyDelta(set, path string, value []object, st syncState) error {
 	st.Made = c.s.clock.Now().UnixNano()
+	st.Gen = state(c, func(b *box) int { b.links[st.Path]++; return b.links[st.Path] })
 	link, opt := "@odata.deltaLink", optDelta
 	if st.Skip {
 		link, opt = "@odata.nextLink", optSkipTok

@@ -144,6 +144,27 @@ func TestPreferredPagesHaveALimit(t *testing.T) {
 	}
 }
 
+// Of the links of one collection only the newest are known.
+func TestOldLinksAreForgotten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphtest.Options{DeltaKept: 3})
+	for i := range 4 {
+		w.add("inbox", fmt.Sprint(i))
+	}
+	_, first := w.round(w.at("/folders/inbox/items/delta"), 10)
+	_, other := w.round(w.at("/folders/drafts/items/delta"), 10)
+	for range 3 {
+		w.round(first, 10)
+	}
+	if r := w.do("GET", first, nil); r.Status != 410 || r.code() != "SyncStateNotFound" {
+		t.Errorf("after three newer links: %d %s", r.Status, r.Body)
+	}
+	w.do("GET", other, nil).must(200)
+	if all, _ := w.round(w.at("/folders/inbox/items/delta"), 1); len(all) != 4 {
+		t.Errorf("%d entries in pages of one", len(all))
+	}
+}
+
 func TestDeltaTokensThatAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, graphtest.Options{DeltaLife: 30 * time.Minute})

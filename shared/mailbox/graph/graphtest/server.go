@@ -34,6 +34,8 @@ type Options struct {
 	RetryAfter  RetryAfter
 	SessionLife time.Duration // of an import session; 0 is an hour
 	DeltaLife   time.Duration // of delta tokens; 0 is for ever
+	DeltaKept   int           // how many links of a collection are known, the newest; 0 is all. Outlook's are about three, as its errors
+	// show (microsoft-graph-docs issues 2162 and 2877)
 
 	SessionStatus int  // of createImportSession: 0 is 200; the concept page says 201
 	ImportStatus  int  // of importItem: 0 is 200; a published sample expects 201 as well
@@ -89,6 +91,7 @@ type box struct {
 	hold    bool
 	full    bool
 	epoch   int               // sync states of an earlier epoch are gone
+	links   map[string]int    // how many links to changes each collection has given
 	session int               // import sessions of an earlier one are gone
 	refused map[uint64]string // items that cannot be exported, with the code
 	props   map[uint64][]extendedValue
@@ -234,7 +237,7 @@ func (s *Server) boxOf(m *exchangetest.Mailbox) *box {
 	id := s.MailboxID(m)
 	b, ok := s.boxes[id]
 	if !ok {
-		b = &box{m: m, id: id, ids: newIDs(m.GUID), refused: map[uint64]string{}, props: map[uint64][]extendedValue{}}
+		b = &box{m: m, id: id, ids: newIDs(m.GUID), refused: map[uint64]string{}, props: map[uint64][]extendedValue{}, links: map[string]int{}}
 		s.boxes[id] = b
 	}
 	return b
