@@ -81,7 +81,7 @@ func (o options) real(ctx context.Context, n int, mails fill.Plan, log *slog.Log
 		if err := plan.Fill(x.source, 0); err != nil {
 			return nil, nil, err
 		}
-		if i%4 == 0 {
+		if i%2 == 0 {
 			if err := large(x.source); err != nil {
 				return nil, nil, err
 			}
@@ -101,7 +101,7 @@ func (o options) real(ctx context.Context, n int, mails fill.Plan, log *slog.Log
 // migrate submits all waves and breaks things until they are over. Three in four have a cutover, and users work and deltas
 // are made until then.
 func (p *processes) migrate(ctx context.Context) error {
-	const breaking = 100 * time.Second // at least
+	const breaking = 80 * time.Second // at least
 	cutover := time.Now().Add(breaking).Truncate(time.Minute).Add(time.Minute)
 	quiet := cutover.Add(15 * time.Second) // afterwards the waves are left in peace, to come to an end
 	submitted := make(chan error, 1)
@@ -152,7 +152,11 @@ func (p *processes) work() error {
 	}
 	x := run.pairs[0]
 	defer x.remember()
-	if it, ok := x.itemOf(p.r); ok && p.r.IntN(4) == 0 {
+	it, ok := x.itemOf(p.r)
+	switch n := p.r.IntN(20); {
+	case n == 0:
+		return large(x.source)
+	case n < 6 && ok:
 		x.touch(it)
 		return nil
 	}
@@ -302,7 +306,7 @@ func (p *processes) breakSomething() {
 	}{
 		{1, func() { p.killNow(workers[p.r.IntN(len(workers))]) }},
 		{8, p.killLater},
-		{8, func() { p.front.arm(p.r) }},
+		{12, func() { p.front.arm(p.r) }},
 		{2, func() { p.count("Service Bus connections dropped", p.Bus.DropConnections()) }},
 		{1, func() { p.Bus.Busy(1 + p.r.IntN(3)); p.hit("process: Service Bus server busy") }},
 		{1, p.loseSessions},

@@ -46,9 +46,9 @@ func (s *told) Changes(_ context.Context, _ mailbox.FolderID, since mailbox.Sync
 }
 
 var (
-	busy    = &mailbox.Throttled{By: "test"}
-	broken  = errors.New("connection lost")
-	refused = fmt.Errorf("status 410: %w", mailbox.ErrStartAgain)
+	busy       = &mailbox.Throttled{By: "test"}
+	errBroken  = errors.New("connection lost")
+	errRefused = fmt.Errorf("status 410: %w", mailbox.ErrStartAgain)
 )
 
 func TestWhetherAFolderIsUnchanged(t *testing.T) {
@@ -65,8 +65,8 @@ func TestWhetherAFolderIsUnchanged(t *testing.T) {
 		{"something changed", "1", answer{page: mailbox.Changes{Items: 1, State: "2"}}, false, 1, nil},
 		{"more follows, which is not asked for", "1", answer{page: mailbox.Changes{State: "2", More: true}}, false, 1, nil},
 		{"there is no state", "", answer{}, false, 0, nil},
-		{"it is refused", "1", answer{err: refused}, false, 1, nil},
-		{"no answer", "1", answer{err: broken}, false, 1, nil},
+		{"it is refused", "1", answer{err: errRefused}, false, 1, nil},
+		{"no answer", "1", answer{err: errBroken}, false, 1, nil},
 		{"throttled", "1", answer{err: busy}, false, 1, busy},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -99,11 +99,11 @@ func TestAStateIsBroughtUpToDate(t *testing.T) {
 		{"something changed, in pages", "1", []answer{page(5, "2", true), page(0, "3", true), page(0, "4", false)}, false, "4", "[1 2 3]", nil},
 		{"there is none", "", []answer{page(5, "2", true), page(1, "3", false)}, false, "3", "[ 2]", nil},
 		{"there is none, and the folder is empty", "", []answer{page(0, "2", false)}, false, "2", "[]", nil},
-		{"it is refused", "1", []answer{{err: refused}, page(5, "2", false)}, false, "2", "[1 ]", nil},
-		{"a page of it is refused", "1", []answer{page(5, "2", true), {err: refused}, page(5, "3", false)}, false, "3", "[1 2 ]", nil},
-		{"it is refused, and none is to be had", "1", []answer{{err: refused}, {err: broken}}, false, "", "[1 ]", nil},
-		{"it is refused, and so is the next", "1", []answer{{err: refused}}, false, "", "[1 ]", nil},
-		{"no answer: it stays good", "1", []answer{page(5, "2", true), {err: broken}}, false, "1", "[1 2]", nil},
+		{"it is refused", "1", []answer{{err: errRefused}, page(5, "2", false)}, false, "2", "[1 ]", nil},
+		{"a page of it is refused", "1", []answer{page(5, "2", true), {err: errRefused}, page(5, "3", false)}, false, "3", "[1 2 ]", nil},
+		{"it is refused, and none is to be had", "1", []answer{{err: errRefused}, {err: errBroken}}, false, "", "[1 ]", nil},
+		{"it is refused, and so is the next", "1", []answer{{err: errRefused}}, false, "", "[1 ]", nil},
+		{"no answer: it stays good", "1", []answer{page(5, "2", true), {err: errBroken}}, false, "1", "[1 2]", nil},
 		{"throttled", "1", []answer{{err: busy}}, false, "1", "[1]", busy},
 		{"throttled while a new one is made", "", []answer{page(5, "2", true), {err: busy}}, false, "", "[ 2]", busy},
 		{"a new one that is too long", "", []answer{page(5, long, false)}, false, "", "[]", nil},

@@ -1,12 +1,9 @@
 package manifest
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 
-	"github.com/mailferry/mailferry/shared/blob"
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/migration"
 )
@@ -71,27 +68,14 @@ func DecodeVerified(r io.Reader) (Verified, error) {
 // Partners are a folder of the source and its partner on the target.
 type Partners struct{ Source, Target mailbox.FolderID }
 
-// LastVerified reads how the folders stood when a plan was verified, and how much of an item was compared then. It is empty
-// when that plan was not verified or was the last. A file that is damaged or another's is [ErrDamaged].
-func LastVerified(ctx context.Context, s blob.Store, m migration.MailboxID, plan migration.Plan) (map[Partners]VerifiedFolder, string, error) {
-	r, _, err := s.Open(ctx, VerifiedName(m, plan.Pass, plan.ID), 0)
-	if errors.Is(err, blob.ErrNotFound) {
-		return nil, "", nil
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("open how folders stood: %w", err)
-	}
-	defer r.Close()
-	v, err := DecodeVerified(r)
-	if err != nil {
-		return nil, "", fmt.Errorf("read how folders stood: %w", err)
-	}
-	if v.Mailbox != m || v.Plan != plan.ID {
-		return nil, "", fmt.Errorf("read how folders stood: %w: line 1: it is another mailbox's or plan's", ErrDamaged)
+// Of makes sure that the file is about a plan of a mailbox, and finds its folders by their partners. An error is [ErrDamaged].
+func (v Verified) Of(m migration.MailboxID, plan migration.Plan) (map[Partners]VerifiedFolder, error) {
+	if v.Mailbox != m || v.Pass != plan.Pass || v.Plan != plan.ID {
+		return nil, fmt.Errorf("%w: line 1: it is about another mailbox or plan", ErrDamaged)
 	}
 	out := make(map[Partners]VerifiedFolder, len(v.Folders))
 	for _, f := range v.Folders {
 		out[Partners{f.Source, f.Target}] = f
 	}
-	return out, v.Depth, nil
+	return out, nil
 }

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/mailferry/mailferry/shared/blob"
 	"github.com/mailferry/mailferry/shared/manifest"
 	"github.com/mailferry/mailferry/shared/migration"
 )
@@ -80,39 +79,26 @@ func TestDamageOfVerifiedIsNamed(t *testing.T) {
 	}
 }
 
-func TestLastVerified(t *testing.T) {
+func TestWhatAFileIsAbout(t *testing.T) {
 	t.Parallel()
-	good, err := manifest.EncodeVerified(verified())
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, tt := range []struct {
 		name string
 		box  migration.MailboxID
-		plan migration.PlanID
-		file []byte
-		want int
+		plan migration.Plan
 		err  error
 	}{
-		{"there", "m0123456789abcdefghij", "p1", good, 2, nil},
-		{"not there", "m0123456789abcdefghij", "p1", nil, 0, nil},
-		{"damaged", "m0123456789abcdefghij", "p1", good[:len(good)-9], 0, manifest.ErrDamaged},
-		{"another mailbox's", "m1", "p1", good, 0, manifest.ErrDamaged},
-		{"another plan's", "m0123456789abcdefghij", "p2", good, 0, manifest.ErrDamaged},
+		{"this mailbox and plan", "m0123456789abcdefghij", migration.Plan{ID: "p1", Pass: 2}, nil},
+		{"another mailbox", "m1", migration.Plan{ID: "p1", Pass: 2}, manifest.ErrDamaged},
+		{"another plan", "m0123456789abcdefghij", migration.Plan{ID: "p2", Pass: 2}, manifest.ErrDamaged},
+		{"another pass", "m0123456789abcdefghij", migration.Plan{ID: "p1", Pass: 3}, manifest.ErrDamaged},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := &blob.Memory{}
-			if tt.file != nil {
-				if err := s.Put(t.Context(), string(tt.box)+"/0002/"+string(tt.plan)+"/verified", bytes.NewReader(tt.file)); err != nil {
-					t.Fatal(err)
-				}
+			got, err := verified().Of(tt.box, tt.plan)
+			if !errors.Is(err, tt.err) || (len(got) == 2) != (tt.err == nil) {
+				t.Errorf("%d folders, err %v", len(got), err)
 			}
-			got, depth, err := manifest.LastVerified(t.Context(), s, tt.box, migration.Plan{ID: tt.plan, Pass: 2})
-			if !errors.Is(err, tt.err) || len(got) != tt.want || (depth == "sample") != (tt.want > 0) {
-				t.Errorf("%d folders, depth %q, err %v", len(got), depth, err)
-			}
-			if f := got[manifest.Partners{Source: "AAMk=", Target: "AAMt="}]; f.InOrder != (tt.want > 0) {
+			if f := got[manifest.Partners{Source: "AAMk=", Target: "AAMt="}]; f.InOrder != (tt.err == nil) {
 				t.Errorf("read %+v", f)
 			}
 		})

@@ -30,11 +30,11 @@ func (p *Planner) compare(ctx context.Context, source mailbox.Source, target mai
 	if err != nil {
 		return nil, err
 	}
-	before, _, err := manifest.LastVerified(ctx, p.Manifests, box.ID, box.Plan())
+	before, err := p.before(ctx, box)
 	if errors.Is(err, manifest.ErrDamaged) {
 		p.Log.Warn("listing every folder", "wave", box.Wave, "mailbox", box.ID, "pass", box.Pass, "reason", err.Error())
 	} else if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read how folders stood: %w", err)
 	}
 	var todo []folderItems
 	unchanged := 0
@@ -62,6 +62,24 @@ func (p *Planner) compare(ctx context.Context, source mailbox.Source, target mai
 	}
 	p.Log.Info("compared", "wave", box.Wave, "mailbox", box.ID, "pass", box.Pass, "folders", len(pairs), "unchanged", unchanged)
 	return todo, nil
+}
+
+// before is how the folders stood when the last plan was verified, nothing if it was not.
+func (p *Planner) before(ctx context.Context, box migration.Mailbox) (map[manifest.Partners]manifest.VerifiedFolder, error) {
+	last := box.Plan()
+	r, _, err := p.Manifests.Open(ctx, manifest.VerifiedName(box.ID, last.Pass, last.ID), 0)
+	if errors.Is(err, blob.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	v, err := manifest.DecodeVerified(r)
+	if err != nil {
+		return nil, err
+	}
+	return v.Of(box.ID, last)
 }
 
 // isUnchanged says whether a folder that was found in order stands as it did then, on both sides. There is nothing to do in

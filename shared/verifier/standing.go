@@ -33,13 +33,34 @@ func (v *Verifier) standing(ctx context.Context, box migration.Mailbox, w migrat
 	if !s.on || len(box.Plans) < 2 {
 		return s, nil
 	}
-	was, depth, err := manifest.LastVerified(ctx, v.Manifests, box.ID, box.Plans[len(box.Plans)-2])
+	was, depth, err := v.before(ctx, box.ID, box.Plans[len(box.Plans)-2])
 	if errors.Is(err, manifest.ErrDamaged) {
 		v.Log.Warn("listing every folder", "wave", box.Wave, "mailbox", box.ID, "pass", box.Pass, "reason", err.Error())
 		return s, nil
 	}
-	s.was, s.leave = was, depth == string(v.Depth) && (v.Key.IsZero() || box.Receipt != "")
-	return s, err
+	if err != nil {
+		return s, fmt.Errorf("read how folders stood: %w", err)
+	}
+	s.was, s.leave = was, depth == v.Depth && (v.Key.IsZero() || box.Receipt != "")
+	return s, nil
+}
+
+// before is how the folders stood when a plan was verified, and how deeply they were compared; nothing if it was not.
+func (v *Verifier) before(ctx context.Context, m migration.MailboxID, plan migration.Plan) (map[manifest.Partners]manifest.VerifiedFolder, Depth, error) {
+	r, _, err := v.Manifests.Open(ctx, manifest.VerifiedName(m, plan.Pass, plan.ID), 0)
+	if errors.Is(err, blob.ErrNotFound) {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	defer r.Close()
+	stood, err := manifest.DecodeVerified(r)
+	if err != nil {
+		return nil, "", err
+	}
+	was, err := stood.Of(m, plan)
+	return was, Depth(stood.Depth), err
 }
 
 // look asks both sides whether a folder has changed since, and makes the states from which the next pass asks. It comes
