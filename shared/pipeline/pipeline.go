@@ -55,7 +55,7 @@ type Needs struct {
 	NewID     func() string        // lower-case letters and digits, never the same twice
 	Depth     verifier.Depth
 	Memory    int64         // bytes of items in memory at once, at least mailbox.Large
-	Budget    time.Duration // how long one copy delivery may work
+	Budget    time.Duration // how long one delivery may copy, or compare contents
 	Doubt     time.Duration // how long a lost import may still be carried out
 }
 
@@ -85,7 +85,7 @@ func New(n Needs) *Pipeline {
 			Bus: n.Bus, Clock: n.Clock, Log: n.Log, NewID: n.NewID, Memory: semaphore.NewWeighted(max(n.Memory, mailbox.Large)),
 			Budget: n.Budget, Doubt: n.Doubt},
 		Verifier: &verifier.Verifier{Sources: n.Sources, Targets: n.Targets, Ledger: n.Ledger, Manifests: n.Manifests, Bus: n.Bus,
-			Clock: n.Clock, Log: n.Log, Depth: n.Depth, Receipts: n.Receipts, Key: n.Key, Release: n.Release, NewID: n.NewID},
+			Clock: n.Clock, Log: n.Log, Depth: n.Depth, Receipts: n.Receipts, Key: n.Key, Release: n.Release, NewID: n.NewID, Budget: n.Budget},
 		Operator: &operator.Operator{Ledger: n.Ledger, Bus: n.Bus, Clock: n.Clock, Log: n.Log},
 		Parker:   &parker.Parker{Ledger: n.Ledger, Reports: n.Reports, Clock: n.Clock, Log: n.Log},
 		Reporter: &reporter.Reporter{Ledger: n.Ledger, Reports: n.Reports},

@@ -112,3 +112,25 @@ func TestARetryAfterTheCutover(t *testing.T) {
 		t.Errorf("%s by a %s pass, %+v", b.State, b.Kind, b.Counts)
 	}
 }
+
+// A mailbox that is told to wait, again and again, does not stand still.
+func TestAMailboxThatWaitsIsNotNudged(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		waited  time.Duration // since its last wait was over
+		letters int
+	}{{"an hour", time.Hour, 0}, {"three hours", 3 * time.Hour, 1}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk()
+			long := now.Add(-24 * time.Hour)
+			d.add(t, migration.Wave{ID: "w", Start: long, Started: true}, migration.Mailbox{State: migration.Verifying, Pass: 1, Changed: long,
+				Plans: []migration.Plan{{ID: "p", Pass: 1}}, Wait: migration.Wait{Until: now.Add(-tt.waited), Why: "the content of 400 of 500 items is compared"}})
+			d.tick(t)
+			if got := d.sent(); len(got) != tt.letters {
+				t.Errorf("messages %v", got)
+			}
+		})
+	}
+}

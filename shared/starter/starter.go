@@ -114,12 +114,17 @@ func (s *Starter) lookThrough(ctx context.Context, w migration.Wave) error {
 	return err
 }
 
-// since is when a mailbox came to the step that it is at. One that was not begun waits for its start.
+// since is when a mailbox came to the step that it is at, or when it was last told to wait in it. One that was not begun
+// waits for its start.
 func since(w migration.Wave, box migration.Mailbox) time.Time {
-	if last := spread(w, w.Mailboxes); box.State == migration.Submitted && last.After(box.Changed) {
-		return last
+	at := box.Changed
+	if box.Wait.Until.After(at) {
+		at = box.Wait.Until
 	}
-	return box.Changed
+	if last := spread(w, w.Mailboxes); box.State == migration.Submitted && last.After(at) {
+		at = last
+	}
+	return at
 }
 
 // step is the message of the step that a mailbox of a wave is at.

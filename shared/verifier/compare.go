@@ -32,6 +32,7 @@ type comparison struct {
 	redo     []pair         // of these, the ones whose content differs
 	leaves   []receipt.Leaf // matching items
 	skipped  []receipt.Skip
+	until    time.Time // when the budget is spent
 	standing
 }
 
@@ -52,6 +53,7 @@ func (c *comparison) add(f finding) {
 
 // compare lists both sides and merges them, folder by folder.
 func (v *Verifier) compare(ctx context.Context, box migration.Mailbox, w migration.Wave) (*comparison, error) {
+	until := v.Clock.Now().Add(v.Budget)
 	source, err := v.Sources.Source(ctx, box.Source)
 	if err != nil {
 		return nil, fmt.Errorf("open source mailbox: %w", err)
@@ -72,7 +74,7 @@ func (v *Verifier) compare(ctx context.Context, box migration.Mailbox, w migrati
 	if err != nil {
 		return nil, fmt.Errorf("list target folders: %w", err)
 	}
-	c := &comparison{}
+	c := &comparison{until: until}
 	if c.standing, err = v.standing(ctx, box, w); err != nil {
 		return nil, err
 	}
@@ -81,7 +83,7 @@ func (v *Verifier) compare(ctx context.Context, box migration.Mailbox, w migrati
 			return nil, err
 		}
 	}
-	return c, v.compareContent(ctx, sides{source, target}, c)
+	return c, v.compareContent(ctx, box, sides{source, target}, c)
 }
 
 type sides struct {

@@ -6,33 +6,74 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/mailbox/fts"
+	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/outcome"
 	"github.com/mailferry/mailferry/shared/receipt"
 )
 
-// batch is how many items are exported from the target in one go (Graph exportItems: at most 20).
-const batch = 20
+// batch is how many items are exported from the target in one go (Graph exportItems: at most 20), lanes how many batches at
+// once (Graph: four requests per mailbox).
+const (
+	batch = 20
+	lanes = 4
+)
 
-// compareContent exports matching items from the target and compares their content with what the source sent.
-func (v *Verifier) compareContent(ctx context.Context, s sides, c *comparison) error {
-	for todo := c.deep; len(todo) > 0; {
-		n := min(batch, len(todo))
-		if err := compareBatch(ctx, s, todo[:n], c); err != nil {
+// pause is between two deliveries of a long comparison: long enough for people to be told how far it is.
+const pause = 5 * time.Second
+
+// compareContent exports matching items from the target and compares their content with what the source sent. When the
+// budget is spent or the target wants a pause, what was read is kept and the message comes back.
+func (v *Verifier) compareContent(ctx context.Context, box migration.Mailbox, s sides, c *comparison) (err error) {
+	if len(c.deep) == 0 {
+		return nil
+	}
+	r, err := v.readBack(ctx, box.ID)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if failed := r.save(context.WithoutCancel(ctx)); failed != nil {
+			err = failed // whatever else happened, the work would be done again
+		}
+	}()
+	for done := 0; done < len(c.deep); {
+		n := min(batch*lanes, len(c.deep)-done)
+		if err := compareSome(ctx, s, c.deep[done:done+n], r, c); err != nil {
 			return err
 		}
-		todo = todo[n:]
+		if err := r.saveNowAndThen(ctx); err != nil {
+			return err
+		}
+		if done += n; done < len(c.deep) && !v.Clock.Now().Before(c.until) {
+			return outcome.Snooze(v.Clock.Now().Add(pause), fmt.Sprintf("the content of %d of %d items is compared", done, len(c.deep)))
+		}
 	}
 	return nil
 }
 
-func compareBatch(ctx context.Context, s sides, pairs []pair, c *comparison) error {
-	ids := make([]mailbox.ItemID, len(pairs))
+// compareSome compares some pairs, whose items of the target are exported in batches side by side.
+func compareSome(ctx context.Context, s sides, pairs []pair, r *readBack, c *comparison) error {
+	have := make([]content, len(pairs))
+	var unread []int
 	for i, p := range pairs {
-		ids[i] = p.target.ID
+		var known bool
+		if have[i], known = r.of(p.target.Item); !known {
+			unread = append(unread, i)
+		}
 	}
-	have, err := summaries(ctx, s.target, ids)
+	err := export(ctx, s.target, pairs, unread, have)
+	for _, i := range unread {
+		if have[i].digest != "" {
+			r.add(pairs[i].target.Item, have[i])
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("export from target: %w", err)
 	}
@@ -45,6 +86,26 @@ func compareBatch(ctx context.Context, s sides, pairs []pair, c *comparison) err
 		}
 	}
 	return askSource(ctx, s.source, pairs, have, doubt, c)
+}
+
+// export reads the items of some pairs from the target.
+func export(ctx context.Context, target mailbox.Target, pairs []pair, which []int, have []content) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(lanes)
+	for some := range slices.Chunk(which, batch) {
+		g.Go(func() error {
+			ids := make([]mailbox.ItemID, len(some))
+			for n, i := range some {
+				ids[n] = pairs[i].target.ID
+			}
+			read, err := summaries(ctx, target, ids)
+			for n, i := range some {
+				have[i] = read[n]
+			}
+			return err
+		})
+	}
+	return g.Wait()
 }
 
 // askSource settles the pairs in doubt by reading the source again: it may have changed since it was copied.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/jonboulle/clockwork"
 
@@ -45,7 +46,8 @@ type Verifier struct {
 	Receipts  blob.Store
 	Key       receipt.SigningKey // none: no receipts are written
 	Release   string             // Mailferry's version, for receipts
-	NewID     func() string      // names a receipt
+	NewID     func() string      // names a receipt, or a file of what was read back
+	Budget    time.Duration      // how long one delivery may compare contents; must end before the function's timeout
 }
 
 var errStale = errors.New("message is about a step that is over")

@@ -1,0 +1,278 @@
+package verifier_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mailferry/mailferry/shared/blob"
+	"github.com/mailferry/mailferry/shared/bus"
+	"github.com/mailferry/mailferry/shared/mailbox"
+	"github.com/mailferry/mailferry/shared/mailbox/fts"
+	"github.com/mailferry/mailferry/shared/mailbox/mailboxtest"
+	"github.com/mailferry/mailferry/shared/manifest"
+	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/pipeline"
+	"github.com/mailferry/mailferry/shared/pipeline/pipelinetest"
+)
+
+// reading counts how often each item of the target is read.
+type reading struct {
+	mu   sync.Mutex
+	of   map[mailbox.ItemID]int
+	then func(n int) error // after the n-th
+	n    int
+}
+
+func read(s *pipelinetest.Story) *reading {
+	r := &reading{of: map[mailbox.ItemID]int{}}
+	s.OnTarget.Export = func(id mailbox.ItemID) error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.n++
+		if r.then != nil {
+			if err := r.then(r.n); err != nil {
+				return err
+			}
+		}
+		r.of[id]++
+		return nil
+	}
+	return r
+}
+
+// most is how often the item was read that was read most often, and how many were read.
+func (r *reading) most() (most, items int) {
+	for _, n := range r.of {
+		most = max(most, n)
+	}
+	return most, len(r.of)
+}
+
+// again is a verification after the mailbox was verified: of another wave with the same mailbox, which has nothing to copy.
+func again(t *testing.T, s *pipelinetest.Story) {
+	t.Helper()
+	s.Begin()
+	s.Finish()
+	if b := s.Box(); b.State != migration.Done || b.Problem != "" {
+		t.Fatalf("%s, %q", b.State, b.Problem)
+	}
+}
+
+func TestAContentIsReadOnce(t *testing.T) {
+	t.Parallel()
+	s, l := copied(t, 90)
+	r := read(s)
+	s.Hand(l)
+	if most, items := r.most(); most != 1 || items != 90 {
+		t.Fatalf("%d items, up to %d times", items, most)
+	}
+	again(t, s)
+	if most, items := r.most(); most != 1 || items != 90 {
+		t.Errorf("%d items, up to %d times", items, most)
+	}
+	if b := s.Box(); b.Counts.Match != 90 || b.Receipt == "" {
+		t.Errorf("%+v, receipt %q", b.Counts, b.Receipt)
+	}
+}
+
+// What was changed, or has no change key to tell by, is read again.
+func TestAContentIsReadAgain(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*testing.T, *pipelinetest.Story, *blob.Memory)
+		items  int
+		most   int
+	}{
+		{"an item was changed, and is copied again", func(t *testing.T, s *pipelinetest.Story, _ *blob.Memory) {
+			edit(t, s, s.Arrived("inbox")[3], mailboxtest.With(fts.TagBody, "Body X"))
+		}, 1, 2},
+		{"by another release", func(_ *testing.T, s *pipelinetest.Story, _ *blob.Memory) { s.Verifier.Release = "later" }, 10, 1},
+		{"the files are gone", func(t *testing.T, s *pipelinetest.Story, b *blob.Memory) { damage(t, s, b, nil) }, 10, 1},
+		{"a file is damaged", func(t *testing.T, s *pipelinetest.Story, b *blob.Memory) {
+			damage(t, s, b, func(text string) string { return strings.Replace(text, `"bytes":`, `"bytes":1`, 1) })
+		}, 10, 1},
+		{"a file is another mailbox's", func(t *testing.T, s *pipelinetest.Story, b *blob.Memory) {
+			damage(t, s, b, func(text string) string {
+				m, err := manifest.DecodeReadBacks(strings.NewReader(text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				m.Mailbox = "m0"
+				body, err := manifest.EncodeReadBacks(m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return string(body)
+			})
+		}, 10, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			files := &blob.Memory{}
+			s, l := copied(t, 10, func(n *pipeline.Needs) { n.Manifests = files })
+			s.Hand(l)
+			tt.change(t, s, files)
+			r := read(s)
+			again(t, s)
+			if most, items := r.most(); most != tt.most || items != tt.items {
+				t.Errorf("%d items, up to %d times; want %d, %d", items, most, tt.items, tt.most)
+			}
+		})
+	}
+}
+
+// damage changes the files of what was read back, or takes them away.
+func damage(t *testing.T, s *pipelinetest.Story, files *blob.Memory, how func(string) string) {
+	t.Helper()
+	var names []string
+	for name, err := range files.Names(t.Context(), manifest.ReadBacksOf(s.Box().ID)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	if len(names) == 0 {
+		t.Fatal("no file is there")
+	}
+	for _, name := range names {
+		r, _, err := files.Open(t.Context(), name, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := files.Delete(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		if how == nil {
+			continue
+		}
+		if err := files.Put(t.Context(), name, strings.NewReader(how(string(text)))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAnItemWithoutAChangeKeyIsAlwaysRead(t *testing.T) {
+	t.Parallel()
+	s, l := copied(t, 10)
+	s.OnTarget.Listed = func(it *mailbox.Item) { it.Change = "" }
+	s.Hand(l)
+	r := read(s)
+	again(t, s)
+	if _, items := r.most(); items != 10 {
+		t.Errorf("%d items were read, want all", items)
+	}
+}
+
+// An item that could not be read may be readable the next time.
+func TestWhatCouldNotBeReadIsReadAgain(t *testing.T) {
+	t.Parallel()
+	s, l := copied(t, 10)
+	bad := mailbox.ItemID("")
+	s.OnTarget.Export = func(id mailbox.ItemID) error {
+		if bad == "" {
+			bad = id
+		}
+		if id == bad {
+			return &mailbox.ItemError{Reason: mailbox.Corrupt}
+		}
+		return nil
+	}
+	s.Hand(l)
+	if b := s.Box(); b.Counts.Differs != 1 {
+		t.Fatalf("%+v", b.Counts)
+	}
+	r := read(s)
+	s.Finish()
+	if b := s.Box(); b.State != migration.Done || b.Counts.Match != 10 || r.of[bad] == 0 && b.Pass < 2 {
+		t.Errorf("%s after pass %d: %+v; read %d times", b.State, b.Pass, b.Counts, r.of[bad])
+	}
+}
+
+// A comparison that takes longer than one delivery may goes on where it was, and people are told how far it is.
+func TestALongComparison(t *testing.T) {
+	t.Parallel()
+	s, l := copied(t, 500, func(n *pipeline.Needs) { n.Budget = time.Minute })
+	r := read(s)
+	r.then = func(int) error { s.Clock.Advance(time.Second); return nil }
+	deliveries := 1
+	s.Hand(l)
+	if b := s.Box(); b.State != migration.Verifying || !strings.Contains(b.Wait.Why, "the content of 80 of 500 items is compared") {
+		t.Fatalf("%s, %q", b.State, b.Wait.Why)
+	}
+	s.Around = func(_ bus.Letter, deliver func() error) error { deliveries++; return deliver() }
+	s.Finish()
+	most, items := r.most()
+	if b := s.Box(); b.State != migration.Done || b.Counts.Match != 500 || most != 1 || items != 500 || deliveries != 7 {
+		t.Errorf("%s after %d deliveries: %+v; %d items, up to %d times", b.State, deliveries, b.Counts, items, most)
+	}
+}
+
+// A comparison that is broken off, by whatever, loses no more than what was under way.
+func TestAComparisonThatIsBrokenOff(t *testing.T) {
+	t.Parallel()
+	for name, why := range map[string]error{"throttled": &mailbox.Throttled{Until: pipelinetest.Start.Add(24 * time.Hour), By: "test"},
+		"unavailable": mailbox.ErrUnavailable} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, l := copied(t, 300)
+			r := read(s)
+			r.then = func(n int) error {
+				if n%150 == 0 {
+					return why
+				}
+				return nil
+			}
+			s.Hand(l)
+			if _, items := r.most(); items < 80 || items > 200 {
+				t.Fatalf("%d items were read", items)
+			}
+			s.Finish()
+			all := 0
+			for _, n := range r.of {
+				all += n
+			}
+			if b := s.Box(); b.State != migration.Done || b.Counts.Match != 300 || len(r.of) != 300 || all > 300+2*80 {
+				t.Errorf("%s: %+v; %d items, %d readings", b.State, b.Counts, len(r.of), all)
+			}
+		})
+	}
+}
+
+// Nothing is lost of what was read when the store is away: the verification is made again.
+func TestReadBacksThatCannotBeStored(t *testing.T) {
+	t.Parallel()
+	files := &once{Store: &blob.Memory{}}
+	s, l := copied(t, 10, func(n *pipeline.Needs) { n.Manifests = files })
+	files.fail = true
+	if err := s.Verifier.Verify(t.Context(), l.Message); err == nil {
+		t.Fatal("nobody was told")
+	}
+	s.Hand(l)
+	if b := s.Box(); b.State != migration.Done || b.Counts.Match != 10 {
+		t.Errorf("%s, %+v", b.State, b.Counts)
+	}
+}
+
+// once is a store that fails to write once when asked to.
+type once struct {
+	blob.Store
+	fail bool
+}
+
+func (s *once) Put(ctx context.Context, name string, r io.Reader) error {
+	if s.fail {
+		s.fail = false
+		return errors.New("the store is away")
+	}
+	return s.Store.Put(ctx, name, r)
+}
