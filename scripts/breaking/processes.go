@@ -101,7 +101,7 @@ func (o options) real(ctx context.Context, n int, mails fill.Plan, log *slog.Log
 // migrate submits all waves and breaks things until they are over. Three in four have a cutover, and users work and deltas
 // are made until then.
 func (p *processes) migrate(ctx context.Context) error {
-	const breaking = 80 * time.Second // at least
+	breaking := 20*time.Second + 3*time.Second*time.Duration(len(p.runs)) // at least
 	cutover := time.Now().Add(breaking).Truncate(time.Minute).Add(time.Minute)
 	quiet := cutover.Add(15 * time.Second) // afterwards the waves are left in peace, to come to an end
 	submitted := make(chan error, 1)
@@ -121,15 +121,17 @@ func (p *processes) migrate(ctx context.Context) error {
 		if err := p.revive(ctx); err != nil {
 			return err
 		}
-		if time.Now().Before(cutover) {
+		often := p.r.IntN(20) < len(p.runs) // few waves meet fewer faults, or none would get anywhere
+		if often && time.Now().Before(cutover) {
 			if err := p.work(); err != nil {
 				return err
 			}
 		}
-		if time.Now().Before(quiet) {
-			p.breakSomething()
-		} else {
+		switch quietNow := time.Now().After(quiet); {
+		case quietNow:
 			p.disarm()
+		case often:
+			p.breakSomething()
 		}
 		if n%8 > 0 || !all {
 			continue
@@ -138,7 +140,7 @@ func (p *processes) migrate(ctx context.Context) error {
 		if err != nil || over {
 			return err
 		}
-		if time.Now().After(quiet.Add(patience)) {
+		if time.Now().After(quiet.Add(2 * patience)) { // a message that has failed six times waits for nearly three minutes
 			return nil // what is not over is stuck
 		}
 	}

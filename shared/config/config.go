@@ -44,7 +44,7 @@ type Config struct {
 	Graph Graph `env:", prefix=GRAPH_"`
 
 	Verify     string        `env:"VERIFY, default=sample"`        // index, sample or full: how much of an item is compared
-	Budget     time.Duration `env:"COPY_BUDGET, default=25m"`      // how long one copy delivery works; below host.json's functionTimeout
+	Budget     time.Duration `env:"COPY_BUDGET, default=25m"`      // how long one delivery copies or compares; below host.json's functionTimeout
 	Doubt      time.Duration `env:"COPY_DOUBT, default=5m"`        // how long an import without an answer may still be carried out
 	Memory     int64         `env:"COPY_MEMORY, default=67108864"` // bytes of items in memory at once, per process
 	ReceiptKey Secret        `env:"RECEIPT_KEY"`                   // signs receipts: PKCS#8 PEM or base64 seed; without it there are no receipts

@@ -20,7 +20,7 @@ type Depth string
 
 // The depths.
 const (
-	Content Depth = "content" // the canonical properties of the item's stream as exported from the target
+	Content Depth = "content" // the canonical properties of the item's stream as exported from the target at the change key it was listed with
 	Listing Depth = "index"   // the properties that the target's listing shows
 )
 

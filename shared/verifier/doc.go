@@ -6,7 +6,8 @@
 //	per folder, merge both sorted lists by key: match, missing, extra, differs
 //	what is missing for a reason that stands in the ledger is skipped; what is only on the target and not from us is its own
 //	as far as asked for, and wherever the source's item was edited since it was planned, export matching items from the
-//	target and compare their content with what the source sent
+//	target and compare their content with what the source sent; what was read back at the change key that it still has is
+//	not read again, so a comparison that is broken off, or whose budget is spent, goes on where it was
 //	name the items whose content differs to the planner, who sees listings only
 //	before the last pass, write how each folder stands, and the states from which the next pass asks what has changed
 //	write counts and problems; then one more pass if items are missing or differ, at most three in a row; else the end.
