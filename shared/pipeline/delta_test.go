@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -108,8 +109,10 @@ func cutOver(t *testing.T, s *pipelinetest.Story) {
 
 func TestADeltaReadsNothingWhenNothingHasChanged(t *testing.T) {
 	t.Parallel()
-	s, r := synced(t)
+	files := &counted{Store: &blob.Memory{}}
+	s, r := synced(t, func(n *pipeline.Needs) { n.Manifests = files })
 	was := s.Box()
+	files.opened = nil
 	for range 3 {
 		delta(t, s)
 		if b := s.Box(); b.Counts != was.Counts || b.Receipt != was.Receipt || b.Problem != "" {
@@ -118,6 +121,11 @@ func TestADeltaReadsNothingWhenNothingHasChanged(t *testing.T) {
 	}
 	if len(r.listed)+len(r.exports) > 0 {
 		t.Errorf("listed %v, exported %v", r.listed, r.exports)
+	}
+	for _, name := range files.opened {
+		if !strings.HasSuffix(name, "/verified") && !strings.HasSuffix(name, "/redo") {
+			t.Errorf("opened %s", name)
+		}
 	}
 	cutOver(t, s)
 	for _, f := range []string{"source inbox", "target inbox", "source drafts", "target drafts", "source calendar"} {
@@ -128,6 +136,17 @@ func TestADeltaReadsNothingWhenNothingHasChanged(t *testing.T) {
 	if b := s.Box(); b.Receipt == was.Receipt || b.Receipt == "" || b.Counts != was.Counts {
 		t.Errorf("receipt %q, counts %+v", b.Receipt, b.Counts)
 	}
+}
+
+// counted notes what is opened.
+type counted struct {
+	blob.Store
+	opened []string
+}
+
+func (s *counted) Open(ctx context.Context, name string, offset int64) (io.ReadCloser, int64, error) {
+	s.opened = append(s.opened, name)
+	return s.Store.Open(ctx, name, offset)
 }
 
 // A change on one side makes its folder, and no other, be listed by the next pass, once.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mailferry/mailferry/shared/ledger"
@@ -62,10 +63,6 @@ func (v *Verifier) compare(ctx context.Context, box migration.Mailbox, w migrati
 	if err != nil {
 		return nil, fmt.Errorf("open target mailbox: %w", err)
 	}
-	past, err := v.history(ctx, box)
-	if err != nil {
-		return nil, err
-	}
 	from, err := source.Folders(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list source folders: %w", err)
@@ -78,6 +75,7 @@ func (v *Verifier) compare(ctx context.Context, box migration.Mailbox, w migrati
 	if c.standing, err = v.standing(ctx, box, w); err != nil {
 		return nil, err
 	}
+	past := sync.OnceValues(func() (history, error) { return v.history(ctx, box) }) // most deltas need none
 	for _, p := range mailbox.Pairs(from, to) {
 		if err := v.compareFolder(ctx, sides{source, target}, p, past, c); err != nil {
 			return nil, err
@@ -91,7 +89,7 @@ type sides struct {
 	target mailbox.Target
 }
 
-func (v *Verifier) compareFolder(ctx context.Context, s sides, p mailbox.Pair, past history, c *comparison) error {
+func (v *Verifier) compareFolder(ctx context.Context, s sides, p mailbox.Pair, known func() (history, error), c *comparison) error {
 	now, same, err := c.look(ctx, s, p)
 	if err != nil {
 		return err
@@ -99,6 +97,10 @@ func (v *Verifier) compareFolder(ctx context.Context, s sides, p mailbox.Pair, p
 	if same {
 		c.leaveOut(now)
 		return nil
+	}
+	past, err := known()
+	if err != nil {
+		return err
 	}
 	counted := c.counts
 	var have []mailbox.Keyed
