@@ -168,13 +168,13 @@ func TestHowDeepItLooks(t *testing.T) {
 			if test.depth == verifier.Sample && (want < 2 || want > letters/5) {
 				t.Fatalf("a sample of %d", want)
 			}
-			exports := 0
-			s.OnTarget.Export = func(mailbox.ItemID) error { exports++; return nil }
+			var exports atomic.Int32
+			s.OnTarget.Export = func(mailbox.ItemID) error { exports.Add(1); return nil }
 			if err := s.Verifier.Verify(t.Context(), l.Message); err != nil {
 				t.Fatal(err)
 			}
-			if b := s.Box(); b.Counts.Differs != want || exports != want {
-				t.Errorf("%d differ and %d were exported, want %d", b.Counts.Differs, exports, want)
+			if b := s.Box(); b.Counts.Differs != want || int(exports.Load()) != want {
+				t.Errorf("%d differ and %d were exported, want %d", b.Counts.Differs, exports.Load(), want)
 			}
 		})
 	}
