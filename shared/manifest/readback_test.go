@@ -66,6 +66,9 @@ func TestDamageOfReadBacksIsNamed(t *testing.T) {
 		{"a later version", sign(`{"v":2,"items":0}`), "line 1: version 2"},
 		{"too many items", sign(`{"v":1,"items":1000001}`), "line 1"},
 		{"a short digest", sign(`{"v":1,"items":1}`, `{"item":"`+strings.Repeat("0", 32)+`","digest":"ab","bytes":1}`), "line 2: not a content"},
+		{"a short name", sign(`{"v":1,"items":1}`, `{"item":"00","digest":"`+strings.Repeat("0", 64)+`","bytes":1}`), "line 2: not a content"},
+		{"negative recipients", sign(`{"v":1,"items":1}`, `{"item":"`+strings.Repeat("0", 32)+`","digest":"`+strings.Repeat("0", 64)+`","recipients":-1}`), "line 2: not a content"},
+		{"negative attachments", sign(`{"v":1,"items":1}`, `{"item":"`+strings.Repeat("0", 32)+`","digest":"`+strings.Repeat("0", 64)+`","attachments":-1}`), "line 2: not a content"},
 		{"a negative size", sign(`{"v":1,"items":1}`, `{"item":"`+strings.Repeat("0", 32)+`","digest":"`+strings.Repeat("0", 64)+`","bytes":-1}`), "line 2: not a content"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -555,6 +555,37 @@ func TestOfTwoPlannersOneWins(t *testing.T) {
 	}
 }
 
+// A plan counts only for the mailbox as it was when the planner began.
+func TestAMailboxThatWentOnWhileItWasPlanned(t *testing.T) {
+	t.Parallel()
+	for name, goesOn := range map[string]func(b *migration.Mailbox){
+		"it was paused":                     func(b *migration.Mailbox) { b.State = migration.Paused },
+		"a person sent it into a new pass":  func(b *migration.Mailbox) { b.Pass++ },
+		"it was planned and is to be again": func(b *migration.Mailbox) { b.Plans = append(b.Plans, migration.Plan{ID: "other", Pass: b.Pass}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := pipelinetest.Tell(t)
+			mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
+			s.Begin()
+			l := s.Next()
+			s.OnTarget.Folders = func() error { s.Change(goesOn); return nil }
+			if err := s.Planner.Plan(t.Context(), l.Message); err == nil {
+				t.Error("the plan was committed")
+			}
+			b := s.Box()
+			for _, p := range b.Plans {
+				if p.ID != "other" {
+					t.Errorf("plan %+v counts", p)
+				}
+			}
+			if n, _ := s.Waiting(); n != 0 || b.State == migration.Copying {
+				t.Errorf("%d letters, %s", n, b.State)
+			}
+		})
+	}
+}
+
 func TestWhyAPassIsMade(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -749,7 +780,15 @@ func TestADamagedNoteOfTheLastPlan(t *testing.T) {
 	t.Parallel()
 	s := pipelinetest.Tell(t)
 	mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
+	strangers := func() {
+		for _, w := range []migration.WaveID{"a", "z"} { // of which this mailbox is none, before and after its own
+			if err := s.Ledger.AddWave(t.Context(), migration.Wave{ID: w}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	planned(t, s)
+	strangers()
 	b := s.Box()
 	of := ledger.GroupsOf{Mailbox: b.ID, Pass: 1, Plan: b.Plan().ID}
 	group := &ledger.Group{Phase: ledger.Importing, Owner: "a worker", Since: s.Clock.Now(), Items: make([]ledger.GroupItem, 3)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"testing"
 	"time"
 
@@ -102,6 +103,28 @@ func TestAWorkerThatIsStillBusyIsWaitedFor(t *testing.T) {
 	}
 	away := errors.New("no route to host")
 	s.Ledger.Groups = contested{groups, away}
+	if err := s.Planner.Plan(t.Context(), m); !errors.Is(err, away) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// illegible does not list its rows.
+type illegible struct {
+	ledger.Table
+	err error
+}
+
+func (i illegible) Rows(context.Context, string, string) iter.Seq2[ledger.Row, error] {
+	return func(yield func(ledger.Row, error) bool) { yield(ledger.Row{}, i.err) }
+}
+
+// Whoever does not know who may still be importing does not plan.
+func TestGroupsThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	s, m := next(t, 0, 0, importing())
+	s.OnTarget.Folders = func() error { t.Error("the target is listed"); return nil }
+	away := errors.New("no route to host")
+	s.Ledger.Groups = illegible{s.Ledger.Groups, away}
 	if err := s.Planner.Plan(t.Context(), m); !errors.Is(err, away) {
 		t.Errorf("error %v", err)
 	}
