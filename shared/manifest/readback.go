@@ -10,8 +10,8 @@ import (
 	"github.com/mailferry/mailferry/shared/migration"
 )
 
-// ReadBacks are contents of items that were read back from the target, one file of several. They need not be read again
-// while the items have the same change keys and are summed up by the same release.
+// ReadBacks are contents of items of either side that were read to compare them, one file of several. They need not be read
+// again while the items are listed with the same change keys and flags, and are summed up by the same release.
 type ReadBacks struct {
 	Version int                 `json:"v"`
 	Mailbox migration.MailboxID `json:"mailbox"`
@@ -20,7 +20,7 @@ type ReadBacks struct {
 	Items   []ReadBack          `json:"-"`
 }
 
-// ReadBack is the content of one item at one change key.
+// ReadBack is the content of one item in one state.
 type ReadBack struct {
 	Item        ContentID `json:"item"`
 	Digest      string    `json:"digest"` // SHA-256, hexadecimal
@@ -29,15 +29,16 @@ type ReadBack struct {
 	Bytes       int64     `json:"bytes"` // of the stream
 }
 
-// ContentID names an item of the target at a change key.
+// ContentID names an item in one state.
 type ContentID string
 
-// IDOfContent is the name of an item as it is listed, "" for one without a change key.
-func IDOfContent(it mailbox.Item) ContentID {
+// IDOfContent is the name of an item as its side, source or target, lists it, "" for one without a change key. The flags are part of it: a change key
+// need not move when only the read state does.
+func IDOfContent(side string, it mailbox.Item) ContentID {
 	if it.Change == "" {
 		return ""
 	}
-	h := sha256.Sum256([]byte(string(it.ID) + "\x00" + it.Change))
+	h := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%d %d", side, it.ID, it.Change, it.Flags, it.FlagStatus))
 	return ContentID(hex.EncodeToString(h[:16]))
 }
 

@@ -17,8 +17,8 @@ const goldenReadBacks = "testdata/readbacks.manifest"
 
 func readBacks() manifest.ReadBacks {
 	return manifest.ReadBacks{Mailbox: "m0123456789abcdefghij", Release: "v1", Items: []manifest.ReadBack{
-		{Item: manifest.IDOfContent(mailbox.Item{ID: "AAMk=", Change: "CQAA"}), Digest: strings.Repeat("0a", 32), Recipients: 2, Attachments: 1, Bytes: 1234},
-		{Item: manifest.IDOfContent(mailbox.Item{ID: "AAMl=", Change: "CQAB"}), Digest: strings.Repeat("0b", 32), Bytes: 99},
+		{Item: manifest.IDOfContent("target", mailbox.Item{ID: "AAMk=", Change: "CQAA"}), Digest: strings.Repeat("0a", 32), Recipients: 2, Attachments: 1, Bytes: 1234},
+		{Item: manifest.IDOfContent("source", mailbox.Item{ID: "AAMl=", Change: "CQAB"}), Digest: strings.Repeat("0b", 32), Bytes: 99},
 	}}
 }
 
@@ -85,14 +85,20 @@ func TestDamageOfReadBacksIsNamed(t *testing.T) {
 func TestIDOfContent(t *testing.T) {
 	t.Parallel()
 	seen := map[manifest.ContentID]mailbox.Item{}
-	for _, it := range []mailbox.Item{{ID: "AAMk", Change: "CQ"}, {ID: "aamk", Change: "CQ"}, {ID: "AAMk", Change: "cq"}, {ID: "AAM", Change: "kCQ"}} {
-		id := manifest.IDOfContent(it)
-		if was, twice := seen[id]; twice || len(id) != 32 {
-			t.Errorf("%+v and %+v are both %q", it, was, id)
-		}
-		seen[id] = it
+	flags := func(read, flagged int32) mailbox.Properties {
+		return mailbox.Properties{Flags: read, FlagStatus: flagged}
 	}
-	if id := manifest.IDOfContent(mailbox.Item{ID: "AAMk"}); id != "" {
+	for _, side := range []string{"source", "target"} {
+		for _, it := range []mailbox.Item{{ID: "AAMk", Change: "CQ"}, {ID: "aamk", Change: "CQ"}, {ID: "AAMk", Change: "cq"}, {ID: "AAM", Change: "kCQ"},
+			{ID: "AAMk", Change: "CQ", Properties: flags(1, 0)}, {ID: "AAMk", Change: "CQ", Properties: flags(0, 1)}} {
+			id := manifest.IDOfContent(side, it)
+			if was, twice := seen[id]; twice || len(id) != 32 {
+				t.Errorf("%+v and %+v are both %q", it, was, id)
+			}
+			seen[id] = it
+		}
+	}
+	if id := manifest.IDOfContent("target", mailbox.Item{ID: "AAMk"}); id != "" {
 		t.Errorf("without a change key it is %q", id)
 	}
 }

@@ -37,6 +37,15 @@ var errStale = errors.New("message is about a step that is over")
 
 // Plan plans the pass that m names.
 func (p *Planner) Plan(ctx context.Context, m migration.Message) error {
+	err := p.try(ctx, m)
+	if errors.Is(err, errStale) { // the mailbox went on meanwhile: whoever did that may not have sent what follows
+		err = p.try(ctx, m)
+	}
+	return err
+}
+
+// try plans the pass that m names. It is errStale when the mailbox went on while it was listed.
+func (p *Planner) try(ctx context.Context, m migration.Message) error {
 	box, err := p.begin(ctx, m)
 	switch {
 	case errors.Is(err, errStale):
@@ -140,11 +149,12 @@ func (p *Planner) claim(ctx context.Context, box migration.Mailbox) error {
 }
 
 func (p *Planner) commit(ctx context.Context, box migration.Mailbox, plan migration.Plan) (migration.Mailbox, error) {
-	before := box.Plan().ID
+	before, epoch := box.Plan().ID, box.Epoch
 	box, err := p.Ledger.ChangeMailbox(ctx, box.Wave, box.ID, func(b *migration.Mailbox) error {
 		// The plan that was the last one when this one began must still be: another delivery may have planned the same
-		// pass meanwhile, and the mailbox may even be planning again.
-		if b.State != migration.Planning || b.Pass != plan.Pass || b.Plan().ID != before {
+		// pass meanwhile, and the mailbox may even be planning again. And if it had failed and a person took it back, another
+		// wave may have had it in between: what was listed before does not count.
+		if b.State != migration.Planning || b.Pass != plan.Pass || b.Plan().ID != before || b.Epoch != epoch {
 			return errStale
 		}
 		b.Plans, b.Shard, b.Progress, b.Stalls = append(b.Plans, plan), 0, 0, 0

@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/mailbox/fts"
@@ -26,11 +23,11 @@ const (
 )
 
 // pause is between two deliveries of a long comparison: long enough for people to be told how far it is.
-const pause = 5 * time.Second
+const pause = 30 * time.Second
 
 // compareContent exports matching items from the target and compares their content with what the source sent. When the
-// budget is spent or the target wants a pause, what was read is kept and the message comes back.
-func (v *Verifier) compareContent(ctx context.Context, box migration.Mailbox, s sides, c *comparison) (err error) {
+// budget is spent or a side fails, what was read is kept, and the message comes back as long as that leads on.
+func (v *Verifier) compareContent(ctx context.Context, box migration.Mailbox, s sides, c *comparison) error {
 	if len(c.deep) == 0 {
 		return nil
 	}
@@ -38,86 +35,76 @@ func (v *Verifier) compareContent(ctx context.Context, box migration.Mailbox, s 
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if failed := r.save(context.WithoutCancel(ctx)); failed != nil {
-			err = failed // whatever else happened, the work would be done again
-		}
-	}()
-	for done := 0; done < len(c.deep); {
-		n := min(batch*lanes, len(c.deep)-done)
-		if err := compareSome(ctx, s, c.deep[done:done+n], r, c); err != nil {
-			return err
-		}
-		if err := r.saveNowAndThen(ctx); err != nil {
-			return err
-		}
-		if done += n; done < len(c.deep) && !v.Clock.Now().Before(c.until) {
-			return outcome.Snooze(v.Clock.Now().Add(pause), fmt.Sprintf("the content of %d of %d items is compared", done, len(c.deep)))
+	until := v.Clock.Now().Add(v.Budget / 6) // even when listing took the whole budget
+	if c.until.After(until) {
+		until = c.until
+	}
+	done, err := compareUntil(ctx, until, s, r, c)
+	if failed := r.save(context.WithoutCancel(ctx)); failed != nil {
+		v.Log.Warn("contents not kept", "wave", box.Wave, "mailbox", box.ID, "pass", box.Pass, "reason", failed.Error())
+		if err == nil {
+			err = failed
 		}
 	}
-	return nil
+	far := fmt.Sprintf("the content of %d of %d items is compared", done, len(c.deep))
+	switch {
+	case err != nil && (r.added == 0 || !errors.Is(err, mailbox.ErrUnavailable)):
+		return err
+	case err != nil:
+		return outcome.Snooze(v.Clock.Now().Add(pause), far+"; "+err.Error())
+	case done == len(c.deep):
+		return nil
+	case r.added == 0:
+		return fmt.Errorf("%s, and not more in %s: their contents cannot be kept", far, v.Budget)
+	}
+	return outcome.Snooze(v.Clock.Now().Add(pause), far)
 }
 
-// compareSome compares some pairs, whose items of the target are exported in batches side by side.
+// compareUntil compares pairs until a time, and returns how many.
+func compareUntil(ctx context.Context, until time.Time, s sides, r *readBack, c *comparison) (done int, err error) {
+	for done < len(c.deep) {
+		n := min(batch*lanes, len(c.deep)-done)
+		if err := compareSome(ctx, s, c.deep[done:done+n], r, c); err != nil {
+			return done, err
+		}
+		if err := r.saveNowAndThen(ctx); err != nil {
+			return done, err
+		}
+		if done += n; !r.v.Clock.Now().Before(until) {
+			break
+		}
+	}
+	return done, nil
+}
+
+// compareSome compares some pairs.
 func compareSome(ctx context.Context, s sides, pairs []pair, r *readBack, c *comparison) error {
-	have := make([]content, len(pairs))
-	var unread []int
+	items := make([]mailbox.Item, len(pairs))
 	for i, p := range pairs {
-		var known bool
-		if have[i], known = r.of(p.target.Item); !known {
-			unread = append(unread, i)
-		}
+		items[i] = p.target.Item
 	}
-	err := export(ctx, s.target, pairs, unread, have)
-	for _, i := range unread {
-		if have[i].digest != "" {
-			r.add(pairs[i].target.Item, have[i])
-		}
-	}
+	have, err := r.contents(ctx, "target", s.target, items)
 	if err != nil {
 		return fmt.Errorf("export from target: %w", err)
 	}
 	var doubt []int // what differs, what was edited since, or what we have no digest of
 	for i, p := range pairs {
 		l := &c.leaves[p.leaf]
-		l.Depth, l.Digest, l.Bytes = receipt.Content, have[i].digest, have[i].Bytes
-		if p.past.Digest == "" || p.past.change != p.source.Change || have[i].digest != p.past.Digest || have[i].Recipients != p.past.Recipients || have[i].Attachments != p.past.Attachments {
+		l.Depth, l.Digest, l.Bytes = receipt.Content, have[i].digest, have[i].bytes
+		if p.past.Digest == "" || p.past.change != p.source.Change || have[i].digest != p.past.Digest || have[i].recipients != p.past.Recipients || have[i].attachments != p.past.Attachments {
 			doubt = append(doubt, i)
 		}
 	}
-	return askSource(ctx, s.source, pairs, have, doubt, c)
-}
-
-// export reads the items of some pairs from the target.
-func export(ctx context.Context, target mailbox.Target, pairs []pair, which []int, have []content) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(lanes)
-	for some := range slices.Chunk(which, batch) {
-		g.Go(func() error {
-			ids := make([]mailbox.ItemID, len(some))
-			for n, i := range some {
-				ids[n] = pairs[i].target.ID
-			}
-			read, err := summaries(ctx, target, ids)
-			for n, i := range some {
-				have[i] = read[n]
-			}
-			return err
-		})
-	}
-	return g.Wait()
+	return askSource(ctx, s.source, pairs, have, doubt, r, c)
 }
 
 // askSource settles the pairs in doubt by reading the source again: it may have changed since it was copied.
-func askSource(ctx context.Context, source mailbox.Source, pairs []pair, have []content, doubt []int, c *comparison) error {
-	if len(doubt) == 0 {
-		return nil
-	}
-	ids := make([]mailbox.ItemID, len(doubt))
+func askSource(ctx context.Context, source mailbox.Source, pairs []pair, have []content, doubt []int, r *readBack, c *comparison) error {
+	items := make([]mailbox.Item, len(doubt))
 	for n, i := range doubt {
-		ids[n] = pairs[i].source.ID
+		items[n] = pairs[i].source.Item
 	}
-	want, err := summaries(ctx, source, ids)
+	want, err := r.contents(ctx, "source", source, items)
 	if err != nil {
 		return fmt.Errorf("export from source: %w", err)
 	}
@@ -140,9 +127,11 @@ func askSource(ctx context.Context, source mailbox.Source, pairs []pair, have []
 
 // content is what is compared of an item's stream.
 type content struct {
-	fts.Summary
-	digest string
-	reason string // why there is none
+	digest      string // hexadecimal; "" when the item was not read to its end
+	recipients  int
+	attachments int
+	bytes       int64
+	reason      string // why it cannot be read
 }
 
 // unlike says in words how two contents differ, "" when they agree.
@@ -152,10 +141,10 @@ func (c content) unlike(o content) string {
 		return "source: " + c.reason
 	case o.reason != "":
 		return "target: " + o.reason
-	case c.Recipients != o.Recipients:
-		return fmt.Sprintf("recipients: %d and %d", c.Recipients, o.Recipients)
-	case c.Attachments != o.Attachments:
-		return fmt.Sprintf("attachments: %d and %d", c.Attachments, o.Attachments)
+	case c.recipients != o.recipients:
+		return fmt.Sprintf("recipients: %d and %d", c.recipients, o.recipients)
+	case c.attachments != o.attachments:
+		return fmt.Sprintf("attachments: %d and %d", c.attachments, o.attachments)
 	case c.digest != o.digest:
 		return "content"
 	}
@@ -166,13 +155,15 @@ func (c content) unlike(o content) string {
 func summaries(ctx context.Context, side mailbox.Side, ids []mailbox.ItemID) ([]content, error) {
 	out := make([]content, len(ids))
 	err := side.Export(ctx, ids, func(i int, r io.Reader, err error) error {
+		var s fts.Summary
 		if err == nil {
-			out[i].Summary, err = fts.Summarize(r)
-			out[i].digest = hex.EncodeToString(out[i].Digest[:])
+			s, err = fts.Summarize(r)
 		}
 		bad, malformed := errors.AsType[*fts.FormatError](err)
 		finding, known := errors.AsType[*mailbox.ItemError](err)
 		switch {
+		case err == nil:
+			out[i] = content{digest: hex.EncodeToString(s.Digest[:]), recipients: s.Recipients, attachments: s.Attachments, bytes: s.Bytes}
 		case malformed:
 			out[i].reason = bad.Error()
 		case known:

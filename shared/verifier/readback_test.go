@@ -3,11 +3,14 @@ package verifier_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jonboulle/clockwork"
 
 	"github.com/mailferry/mailferry/shared/blob"
 	"github.com/mailferry/mailferry/shared/bus"
@@ -108,6 +111,7 @@ func TestAContentIsReadAgain(t *testing.T) {
 		{"an item was changed, and is copied again", func(t *testing.T, s *pipelinetest.Story, _ *blob.Memory) {
 			edit(t, s, s.Arrived("inbox")[3], mailboxtest.With(fts.TagBody, "Body X"))
 		}, 1, 2},
+		{"nobody knows which release read it", func(_ *testing.T, s *pipelinetest.Story, _ *blob.Memory) { s.Verifier.Release = "(devel)" }, 10, 1},
 		{"by another release", func(_ *testing.T, s *pipelinetest.Story, _ *blob.Memory) { s.Verifier.Release = "later" }, 10, 1},
 		{"the files are gone", func(t *testing.T, s *pipelinetest.Story, b *blob.Memory) { damage(t, s, b, nil) }, 10, 1},
 		{"a file is damaged", func(t *testing.T, s *pipelinetest.Story, b *blob.Memory) {
@@ -263,6 +267,120 @@ func TestALongComparison(t *testing.T) {
 	most, items := r.most()
 	if b := s.Box(); b.State != migration.Done || b.Counts.Match != 500 || most != 1 || items != 500 || deliveries != 7 {
 		t.Errorf("%s after %d deliveries: %+v; %d items, up to %d times", b.State, deliveries, b.Counts, items, most)
+	}
+}
+
+// slow is a bus to which a letter takes a while.
+type slow struct {
+	bus.Bus
+	clock *clockwork.FakeClock
+}
+
+func (b slow) Send(ctx context.Context, letters ...bus.Letter) error {
+	b.clock.Advance(time.Second)
+	return b.Bus.Send(ctx, letters...)
+}
+
+// How far a long comparison is stands in the row, whatever the message to come back takes.
+func TestALongComparisonIsTold(t *testing.T) {
+	t.Parallel()
+	s, l := copied(t, 200, func(n *pipeline.Needs) {
+		n.Budget, n.Bus = time.Minute, slow{n.Bus, n.Clock.(*clockwork.FakeClock)}
+	})
+	read(s).then = func(int) error { s.Clock.Advance(time.Second); return nil }
+	s.Hand(l)
+	if b := s.Box(); !strings.Contains(b.Wait.Why, "80 of 200") || !b.Wait.Until.After(s.Clock.Now()) {
+		t.Errorf("waits until %s: %q", b.Wait.Until, b.Wait.Why)
+	}
+}
+
+// Where nothing is known of the source's contents, they are read once too: another wave knows nothing.
+func TestALongComparisonOfBothSides(t *testing.T) {
+	t.Parallel()
+	s, l := copied(t, 500, func(n *pipeline.Needs) { n.Budget = time.Minute })
+	s.Hand(l)
+	s.Finish()
+	var mu sync.Mutex
+	from := map[mailbox.ItemID]int{}
+	s.OnSource.Export = func(id mailbox.ItemID) error {
+		mu.Lock()
+		defer mu.Unlock()
+		from[id]++
+		s.Clock.Advance(time.Second)
+		return nil
+	}
+	again(t, s)
+	for id, n := range from {
+		if n != 1 {
+			t.Errorf("item %s was read %d times", id, n)
+		}
+	}
+	if b := s.Box(); b.Counts.Match != 500 || len(from) != 500 {
+		t.Errorf("%+v, %d items were read", b.Counts, len(from))
+	}
+}
+
+// A comparison that cannot be kept, and takes longer than a delivery may, ends in front of a person.
+func TestAComparisonThatLeadsNowhere(t *testing.T) {
+	t.Parallel()
+	s, l := copied(t, 200, func(n *pipeline.Needs) { n.Budget = time.Minute })
+	s.OnTarget.Listed = func(it *mailbox.Item) { it.Change = "" }
+	read(s).then = func(int) error { s.Clock.Advance(time.Second); return nil }
+	s.Hand(l)
+	s.Finish()
+	if b := s.Box(); b.State != migration.Failed || !strings.Contains(b.Problem, "the content of 80 of 200 items is compared, and not more in 1m0s") {
+		t.Errorf("%s, %q", b.State, b.Problem)
+	}
+}
+
+// Failures that pass do not add up as long as the comparison gets on.
+func TestFailuresOnTheWay(t *testing.T) {
+	t.Parallel()
+	s, l := copied(t, 1500)
+	r := read(s)
+	r.then = func(n int) error {
+		if n%100 == 0 {
+			return mailbox.ErrUnavailable
+		}
+		return nil
+	}
+	s.Hand(l)
+	s.Finish()
+	if b := s.Box(); b.State != migration.Done || b.Counts.Match != 1500 || r.n < 1500+15 {
+		t.Errorf("%s, %+v, %q after %d readings", b.State, b.Counts, b.Problem, r.n)
+	}
+}
+
+// broken is a stream whose connection ends.
+type broken struct{ io.Reader }
+
+func (b broken) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err == io.EOF {
+		err = fmt.Errorf("read answer: %w", mailbox.ErrUnavailable)
+	}
+	return n, err
+}
+
+// An item whose stream breaks in its middle was not read: nothing is said about it, and it is read again.
+func TestAStreamThatBreaks(t *testing.T) {
+	t.Parallel()
+	s, l := copied(t, 100)
+	r := read(s)
+	var mu sync.Mutex
+	n := 0
+	s.OnTarget.Stream = func(_ mailbox.ItemID, r io.Reader) io.Reader {
+		mu.Lock()
+		defer mu.Unlock()
+		if n++; n%30 == 0 {
+			return broken{io.LimitReader(r, 200)}
+		}
+		return r
+	}
+	s.Hand(l)
+	s.Finish()
+	if b := s.Box(); b.State != migration.Done || b.Counts.Match != 100 || b.Pass != 1 || len(s.Problems()) > 0 || r.n <= 100 {
+		t.Errorf("%s after pass %d, %+v, problems %+v, %d readings", b.State, b.Pass, b.Counts, s.Problems(), r.n)
 	}
 }
 

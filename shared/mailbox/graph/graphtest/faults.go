@@ -22,6 +22,7 @@ type Fault struct {
 	refusal *refusal
 	reset   bool
 	lose    bool
+	most    int64
 	delay   time.Duration
 	arrived chan struct{}
 	hold    <-chan struct{}
@@ -93,6 +94,12 @@ func (f *Fault) LoseAnswer() {
 	f.begin()
 }
 
+// Cut does what was asked, and ends the connection after so many bytes of the answer's body, if it has more.
+func (f *Fault) Cut(after int64) {
+	f.most = after
+	f.begin()
+}
+
 // Delay lets requests wait by the server's clock, holding their place in the mailbox's concurrency.
 func (f *Fault) Delay(d time.Duration) {
 	f.delay = d
@@ -142,6 +149,8 @@ func (f *Fault) strike(c *call) (cut, answered bool) {
 		return false, true
 	case f.lose:
 		c.w.lost = true
+	case f.most > 0:
+		c.w.most = f.most
 	case f.delay > 0:
 		select {
 		case <-c.s.clock.After(f.delay):

@@ -43,6 +43,7 @@ type answer struct {
 	status int
 	n      int64
 	lost   bool
+	most   int64 // bytes until the connection ends; 0: all
 }
 
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
@@ -68,6 +69,11 @@ func (a *answer) Write(b []byte) (int, error) {
 	a.n += int64(len(b))
 	if a.lost {
 		return len(b), nil
+	}
+	if a.most > 0 && a.n > a.most {
+		_, _ = a.ResponseWriter.Write(b[:max(0, int64(len(b))-(a.n-a.most))])
+		_ = http.NewResponseController(a.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
 	}
 	return a.ResponseWriter.Write(b)
 }
