@@ -91,7 +91,7 @@ func TestWhatAnActionDoes(t *testing.T) {
 		for _, from := range migration.States {
 			t.Run(string(a)+" when "+string(from), func(t *testing.T) {
 				t.Parallel()
-				d := newDesk(t, migration.Wave{Started: true}, migration.Mailbox{State: from, Pass: 3, Problem: "why"})
+				d := newDesk(t, migration.Wave{Started: true}, migration.Mailbox{State: from, Pass: 3, Plans: []migration.Plan{{ID: "p", Pass: 3}}, Problem: "why"})
 				want, does := to[step{a, from}]
 				if !does {
 					want = from
@@ -140,7 +140,7 @@ func TestWhereAMailboxGoesOn(t *testing.T) {
 	}{
 		{"before its wave began", false, migration.Submitted, 0, migration.Submitted, ""},
 		{"after its wave began", true, migration.Submitted, 0, migration.Submitted, "plan/w/m1/1//0/0/1"},
-		{"planning", true, migration.Planning, 2, migration.Planning, "plan/w/m1/3//0/0/1"},
+		{"planning", true, migration.Planning, 3, migration.Planning, "plan/w/m1/3//0/0/1"}, // the pass was not planned
 		{"copying", true, migration.Copying, 2, migration.Planning, "plan/w/m1/3//0/0/1"},
 		{"verifying", true, migration.Verifying, 2, migration.Planning, "plan/w/m1/3//0/0/1"},
 		{"synced: it waits for its delta or cutover", true, migration.Synced, 2, migration.Synced, ""},
@@ -148,7 +148,7 @@ func TestWhereAMailboxGoesOn(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d := newDesk(t, migration.Wave{Started: tt.started}, migration.Mailbox{State: tt.was, Pass: tt.pass, Tries: 2, Stalls: 3,
+			d := newDesk(t, migration.Wave{Started: tt.started}, migration.Mailbox{State: tt.was, Pass: tt.pass, Plans: []migration.Plan{{ID: "p", Pass: 2}}, Tries: 2, Stalls: 3,
 				Problem: "why", Wait: migration.Wait{Why: "throttled"}})
 			for _, a := range []operator.Action{operator.Pause, operator.Resume} {
 				if changed, err := d.Act(t.Context(), a, "w", ""); err != nil || !slices.Equal(changed, []migration.MailboxID{d.id}) {

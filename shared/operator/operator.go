@@ -178,8 +178,8 @@ func (o *Operator) act(ctx context.Context, a Action, box migration.Mailbox) (mi
 		}
 		return box.State, nil, err
 	}
-	if !slices.Contains(from[a], box.State) {
-		return o.again(ctx, box)
+	if !slices.Contains(from[a], box.State) { // asked again
+		return o.begin(ctx, box)
 	}
 	return o.goOn(ctx, a, box)
 }
@@ -193,7 +193,7 @@ func (o *Operator) move(ctx context.Context, a Action, box migration.Mailbox, to
 	})
 }
 
-// goOn plans a new pass. A mailbox that had not begun begins; one that was ready for its cutover is so again.
+// goOn plans the mailbox again: the pass that was not planned yet, else a new one. A mailbox that had not begun begins; one that was ready for its cutover is so again.
 func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) (migration.State, *bus.Letter, error) {
 	if err := o.Ledger.Claim(ctx, box, o.Clock.Now()); err != nil {
 		return box.State, nil, err
@@ -210,21 +210,18 @@ func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) (m
 		b.Was = ""
 		return b.Reopen(to, o.Clock.Now())
 	})
-	begins := box.State == migration.Submitted || box.State == migration.Planning || box.State == migration.Cutover
-	if err != nil || !begins { // ready, or somebody else took it back and it has gone on
+	if err != nil {
 		return box.State, nil, err
 	}
-	return o.begin(ctx, box, box.NextPass())
+	return o.begin(ctx, box)
 }
 
-// again sends for a mailbox that was taken back already: whoever did that may not have come to the message.
-func (o *Operator) again(ctx context.Context, box migration.Mailbox) (migration.State, *bus.Letter, error) {
-	m, _ := box.PlanMessage()
-	return o.begin(ctx, box, m)
-}
-
-// begin is the message for a mailbox that was taken back, unless it begins with its wave.
-func (o *Operator) begin(ctx context.Context, box migration.Mailbox, m migration.Message) (migration.State, *bus.Letter, error) {
+// begin is the message that a mailbox waits for which was taken back, if it waits for one and does not begin with its wave.
+func (o *Operator) begin(ctx context.Context, box migration.Mailbox) (migration.State, *bus.Letter, error) {
+	m, waits := box.PlanMessage()
+	if !waits { // ready, or it has gone on already
+		return box.State, nil, nil
+	}
 	wave, err := o.Ledger.Wave(ctx, box.Wave)
 	if err != nil {
 		return box.State, nil, fmt.Errorf("read wave from the ledger: %w", err)
