@@ -57,15 +57,10 @@ func (about) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	}{version(), apiVersion})
 }
 
-// version is set by the linker in packages (-X main.release=…), else it is the module's.
+// version is the module's: the commit's when it was built in a clone.
 func version() string {
-	if release != "" {
-		return release
-	}
 	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
 		return b.Main.Version
 	}
 	return "unknown"
 }
-
-var release string

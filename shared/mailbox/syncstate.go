@@ -30,6 +30,26 @@ func (SyncState) GoString() string { return "***" }
 // LogValue implements slog.LogValuer.
 func (SyncState) LogValue() slog.Value { return slog.StringValue("***") }
 
+// Feed is a side that is not asked for changes again once it did not answer: what takes its time to fail would take it for
+// every folder. It is for one delivery, and not for concurrent use.
+func Feed(of Side) Side { return &feed{Side: of} }
+
+type feed struct {
+	Side
+	silent error
+}
+
+func (f *feed) Changes(ctx context.Context, of FolderID, since SyncState) (Changes, error) {
+	if f.silent != nil {
+		return Changes{}, f.silent
+	}
+	page, err := f.Side.Changes(ctx, of, since)
+	if err != nil && !errors.Is(err, ErrStartAgain) && waits(ctx, err) == nil {
+		f.silent = err
+	}
+	return page, err
+}
+
 // Unchanged says whether nothing has changed in a folder since the state. It asks for one page. Whatever is not a clear
 // answer counts as a change, so that the folder is listed and the listing meets the true error; the only errors are
 // [*Throttled] and the end of ctx.

@@ -135,3 +135,26 @@ func TestAStateIsNotAskedForInVain(t *testing.T) {
 		t.Errorf("state %q, error %v", string(state), err)
 	}
 }
+
+func TestASilentFeedIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		err   error
+		asked int
+	}{{"no answer", errBroken, 1}, {"refused", errRefused, 3}, {"throttled", busy, 3}, {"an answer", nil, 3}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			side := &told{says: []answer{{err: tt.err}}}
+			feed := mailbox.Feed(side)
+			for range 3 {
+				if _, err := feed.Changes(t.Context(), "f", "1"); !errors.Is(err, tt.err) {
+					t.Errorf("error %v", err)
+				}
+			}
+			if len(side.asked) != tt.asked {
+				t.Errorf("asked %d times, want %d", len(side.asked), tt.asked)
+			}
+		})
+	}
+}

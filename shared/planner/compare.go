@@ -37,10 +37,10 @@ func (p *Planner) compare(ctx context.Context, source mailbox.Source, target mai
 		return nil, fmt.Errorf("read how folders stood: %w", err)
 	}
 	var todo []folderItems
-	unchanged := 0
+	unchanged, from, to := 0, mailbox.Feed(source), mailbox.Feed(target)
 	for _, pair := range pairs {
 		was := before[manifest.Partners{Source: pair.Source.ID, Target: pair.Target.ID}]
-		same, err := isUnchanged(ctx, source, target, was)
+		same, err := isUnchanged(ctx, from, to, was)
 		if err != nil {
 			return nil, err
 		}
@@ -84,7 +84,7 @@ func (p *Planner) before(ctx context.Context, box migration.Mailbox) (map[manife
 
 // isUnchanged says whether a folder that was found in order stands as it did then, on both sides. There is nothing to do in
 // it then: doing nothing neither loses nor doubles an item, and the last verification lists every folder.
-func isUnchanged(ctx context.Context, source mailbox.Source, target mailbox.Target, was manifest.VerifiedFolder) (bool, error) {
+func isUnchanged(ctx context.Context, source, target mailbox.Side, was manifest.VerifiedFolder) (bool, error) {
 	if !was.InOrder {
 		return false, nil
 	}

@@ -72,7 +72,7 @@ func (v *Verifier) compare(ctx context.Context, box migration.Mailbox, w migrati
 		return nil, fmt.Errorf("list target folders: %w", err)
 	}
 	c := &comparison{until: until}
-	if c.standing, err = v.standing(ctx, box, w); err != nil {
+	if c.standing, err = v.standing(ctx, sides{source, target}, box, w); err != nil {
 		return nil, err
 	}
 	past := sync.OnceValues(func() (history, error) { return v.history(ctx, box) }) // most deltas need none
@@ -90,7 +90,7 @@ type sides struct {
 }
 
 func (v *Verifier) compareFolder(ctx context.Context, s sides, p mailbox.Pair, known func() (history, error), c *comparison) error {
-	now, same, err := c.look(ctx, s, p)
+	now, same, err := c.look(ctx, p)
 	if err != nil {
 		return err
 	}

@@ -23,13 +23,14 @@ type standing struct {
 	on     bool                      // another pass follows, so it is worth knowing
 	leave  bool                      // folders may be left out
 	left   int                       // folders left out
+	feeds  [2]mailbox.Side           // of source and target
 	differ map[mailbox.FolderID]bool // folders of the target with items whose content differs
 }
 
 // standing reads how the folders stood when the plan before was verified. Folders are left out only if a receipt of all of
 // them is there, and was compared as deeply as this pass compares.
-func (v *Verifier) standing(ctx context.Context, box migration.Mailbox, w migration.Wave) (standing, error) {
-	s := standing{on: !last(box, w), differ: map[mailbox.FolderID]bool{}}
+func (v *Verifier) standing(ctx context.Context, of sides, box migration.Mailbox, w migration.Wave) (standing, error) {
+	s := standing{on: !last(box, w), differ: map[mailbox.FolderID]bool{}, feeds: [2]mailbox.Side{mailbox.Feed(of.source), mailbox.Feed(of.target)}}
 	if !s.on || len(box.Plans) < 2 {
 		return s, nil
 	}
@@ -65,7 +66,7 @@ func (v *Verifier) before(ctx context.Context, m migration.MailboxID, plan migra
 
 // look asks both sides whether a folder has changed since, and makes the states from which the next pass asks. It comes
 // before the folder is listed: what changes meanwhile has changed since.
-func (s *standing) look(ctx context.Context, of sides, p mailbox.Pair) (now manifest.VerifiedFolder, same bool, err error) {
+func (s *standing) look(ctx context.Context, p mailbox.Pair) (now manifest.VerifiedFolder, same bool, err error) {
 	if !s.on || p.Target.ID == "" {
 		return now, false, nil
 	}
@@ -73,8 +74,8 @@ func (s *standing) look(ctx context.Context, of sides, p mailbox.Pair) (now mani
 	now.Source, now.Target = p.Source.ID, p.Target.ID
 	var source, target bool
 	both, ctx := errgroup.WithContext(ctx) // two servers
-	both.Go(func() (err error) { source, err = now.SourceState.Advance(ctx, of.source, now.Source); return err })
-	both.Go(func() (err error) { target, err = now.TargetState.Advance(ctx, of.target, now.Target); return err })
+	both.Go(func() (err error) { source, err = now.SourceState.Advance(ctx, s.feeds[0], now.Source); return err })
+	both.Go(func() (err error) { target, err = now.TargetState.Advance(ctx, s.feeds[1], now.Target); return err })
 	if err := both.Wait(); err != nil {
 		return now, false, fmt.Errorf("ask for changes: %w", err)
 	}
