@@ -39,6 +39,12 @@ func VerifiedName(m migration.MailboxID, pass int, plan migration.PlanID) string
 	return fmt.Sprintf("%s/%04d/%s/verified", m, pass, plan)
 }
 
+// BegunName is the blob name of the states from which a verification goes on that a delivery did not finish, by its turn. Only
+// folders that it left out are in order there.
+func BegunName(m migration.MailboxID, pass int, plan migration.PlanID, turn int) string {
+	return fmt.Sprintf("%s/%04d/%s/begun-%05d", m, pass, plan, turn)
+}
+
 // EncodeVerified writes the file. Version and Count are filled in.
 func EncodeVerified(v Verified) ([]byte, error) {
 	v.Version, v.Count = Version, len(v.Folders)

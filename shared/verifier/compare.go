@@ -53,7 +53,8 @@ func (c *comparison) add(f finding) {
 }
 
 // compare lists both sides and merges them, folder by folder.
-func (v *Verifier) compare(ctx context.Context, box migration.Mailbox, w migration.Wave) (*comparison, error) {
+// What it has come to when a content cannot be compared is returned with the error.
+func (v *Verifier) compare(ctx context.Context, box migration.Mailbox, w migration.Wave, turn int) (*comparison, error) {
 	until := v.Clock.Now().Add(v.Budget)
 	source, err := v.Sources.Source(ctx, box.Source)
 	if err != nil {
@@ -72,7 +73,7 @@ func (v *Verifier) compare(ctx context.Context, box migration.Mailbox, w migrati
 		return nil, fmt.Errorf("list target folders: %w", err)
 	}
 	c := &comparison{until: until}
-	if c.standing, err = v.standing(ctx, sides{source, target}, box, w); err != nil {
+	if c.standing, err = v.standing(ctx, sides{source, target}, box, w, turn); err != nil {
 		return nil, err
 	}
 	past := sync.OnceValues(func() (history, error) { return v.history(ctx, box) }) // most deltas need none

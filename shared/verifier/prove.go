@@ -20,7 +20,7 @@ func (v *Verifier) prove(ctx context.Context, box migration.Mailbox, w migration
 	if err := settle(&box, w, found.arrived, v.Clock); err != nil || v.Key.IsZero() {
 		return "", nil
 	}
-	if found.left > 0 || box.State != migration.Done && box.State != migration.Synced {
+	if len(found.left) > 0 || box.State != migration.Done && box.State != migration.Synced {
 		return "", nil
 	}
 	name := fmt.Sprintf("%s/%s/%04d-%s", box.Wave, box.ID, box.Pass, v.NewID())

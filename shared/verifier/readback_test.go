@@ -19,6 +19,7 @@ import (
 	"github.com/mailferry/mailferry/shared/mailbox/mailboxtest"
 	"github.com/mailferry/mailferry/shared/manifest"
 	"github.com/mailferry/mailferry/shared/migration"
+	"github.com/mailferry/mailferry/shared/operator"
 	"github.com/mailferry/mailferry/shared/pipeline"
 	"github.com/mailferry/mailferry/shared/pipeline/pipelinetest"
 	"github.com/mailferry/mailferry/shared/receipt"
@@ -291,6 +292,50 @@ func TestALongComparisonIsTold(t *testing.T) {
 	s.Hand(l)
 	if b := s.Box(); !strings.Contains(b.Wait.Why, "80 of 200") || !b.Wait.Until.After(s.Clock.Now()) {
 		t.Errorf("waits until %s: %q", b.Wait.Until, b.Wait.Why)
+	}
+}
+
+// The deliveries of one verification ask for changes from where the one before them had come: a state is made once.
+func TestALongComparisonMakesStatesOnce(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.Tell(t, func(n *pipeline.Needs) { n.Budget = time.Minute })
+	mailboxtest.Fill(t, s.Source, "inbox", 0, 300)
+	var mu sync.Mutex
+	made, asked := map[mailbox.FolderID]int{}, map[mailbox.FolderID]int{}
+	s.OnTarget.Changes = func(f mailbox.FolderID, since mailbox.SyncState, _ *mailbox.Changes) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if asked[f]++; since == "" {
+			made[f]++
+		}
+		return nil
+	}
+	read(s).then = func(int) error { s.Clock.Advance(time.Second); return nil }
+	s.Begin(later)
+	s.Finish()
+	if b := s.Box(); b.State != migration.Synced || b.Counts.Match != 300 || b.Receipt == "" {
+		t.Fatalf("%s, %+v, %q", b.State, b.Counts, b.Receipt)
+	}
+	for f, n := range asked {
+		if made[f] != 1 || n != 4 { // by the deliveries of the comparison
+			t.Errorf("folder %s was asked %d times, %d of them from the beginning", f, n, made[f])
+		}
+	}
+	// A delta whose comparison is long leaves out the same folders in every delivery.
+	mailboxtest.Fill(t, s.Source, "sentitems", 300, 310)
+	for _, want := range []int{310, 510, 510} {
+		if want == 510 && s.Box().Counts.Match == 310 {
+			mailboxtest.Fill(t, s.Source, "inbox", 310, 510)
+		}
+		listed := map[mailbox.FolderID]int{}
+		s.OnSource.List = func(f mailbox.FolderID) error { listed[f]++; return nil }
+		if _, err := s.Operator.Act(t.Context(), operator.Delta, s.Wave, ""); err != nil {
+			t.Fatal(err)
+		}
+		s.Finish()
+		if b := s.Box(); b.State != migration.Synced || b.Counts.Match != want || b.Counts.Source != want || len(listed) > 1 {
+			t.Errorf("%s, %+v, want %d; listed %v", b.State, b.Counts, want, listed)
+		}
 	}
 }
 

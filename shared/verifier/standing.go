@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,46 +23,62 @@ type standing struct {
 	now    []manifest.VerifiedFolder
 	on     bool                      // another pass follows, so it is worth knowing
 	leave  bool                      // folders may be left out
-	left   int                       // folders left out
+	left   map[mailbox.FolderID]bool // folders of the target that were left out
 	feeds  [2]mailbox.Side           // of source and target
 	differ map[mailbox.FolderID]bool // folders of the target with items whose content differs
 }
 
 // standing reads how the folders stood when the plan before was verified. Folders are left out only if a receipt of all of
-// them is there, and was compared as deeply as this pass compares.
-func (v *Verifier) standing(ctx context.Context, of sides, box migration.Mailbox, w migration.Wave) (standing, error) {
-	s := standing{on: !last(box, w), differ: map[mailbox.FolderID]bool{}, feeds: [2]mailbox.Side{mailbox.Feed(of.source), mailbox.Feed(of.target)}}
-	if !s.on || len(box.Plans) < 2 {
+// them is there, and was compared as deeply as this pass compares. A delivery that goes on with a verification asks from where
+// the one before it had come: links from which Graph tells of changes are forgotten when others were made of them.
+func (v *Verifier) standing(ctx context.Context, of sides, box migration.Mailbox, w migration.Wave, turn int) (standing, error) {
+	s := standing{on: !last(box, w), left: map[mailbox.FolderID]bool{}, differ: map[mailbox.FolderID]bool{},
+		was:   map[manifest.Partners]manifest.VerifiedFolder{},
+		feeds: [2]mailbox.Side{mailbox.Feed(of.source), mailbox.Feed(of.target)}}
+	if !s.on {
 		return s, nil
 	}
-	was, depth, err := v.before(ctx, box.ID, box.Plans[len(box.Plans)-2])
-	if errors.Is(err, manifest.ErrDamaged) {
-		v.Log.Warn("listing every folder", "wave", box.Wave, "mailbox", box.ID, "pass", box.Pass, "reason", err.Error())
-		return s, nil
+	if n := len(box.Plans); n > 1 {
+		plan := box.Plans[n-2]
+		depth, err := v.before(ctx, box, plan, manifest.VerifiedName(box.ID, plan.Pass, plan.ID), s.was)
+		if err != nil {
+			return s, err
+		}
+		s.leave = depth == v.Depth && (v.Key.IsZero() || box.Receipt != "")
 	}
-	if err != nil {
-		return s, fmt.Errorf("read how folders stood: %w", err)
+	if turn > 0 {
+		plan := box.Plan()
+		_, err := v.before(ctx, box, plan, manifest.BegunName(box.ID, plan.Pass, plan.ID, turn-1), s.was)
+		return s, err
 	}
-	s.was, s.leave = was, depth == v.Depth && (v.Key.IsZero() || box.Receipt != "")
 	return s, nil
 }
 
-// before is how the folders stood when a plan was verified, and how deeply they were compared; nothing if it was not.
-func (v *Verifier) before(ctx context.Context, m migration.MailboxID, plan migration.Plan) (map[manifest.Partners]manifest.VerifiedFolder, Depth, error) {
-	r, _, err := v.Manifests.Open(ctx, manifest.VerifiedName(m, plan.Pass, plan.ID), 0)
+// before reads how folders stood into was, and how deeply they were compared. A file that is not there or is damaged says
+// nothing.
+func (v *Verifier) before(ctx context.Context, box migration.Mailbox, plan migration.Plan, name string, was map[manifest.Partners]manifest.VerifiedFolder) (Depth, error) {
+	r, _, err := v.Manifests.Open(ctx, name, 0)
 	if errors.Is(err, blob.ErrNotFound) {
-		return nil, "", nil
+		return "", nil
 	}
 	if err != nil {
-		return nil, "", err
+		return "", fmt.Errorf("read how folders stood: %w", err)
 	}
 	defer r.Close()
 	stood, err := manifest.DecodeVerified(r)
-	if err != nil {
-		return nil, "", err
+	var folders map[manifest.Partners]manifest.VerifiedFolder
+	if err == nil {
+		folders, err = stood.Of(box.ID, plan)
 	}
-	was, err := stood.Of(m, plan)
-	return was, Depth(stood.Depth), err
+	if errors.Is(err, manifest.ErrDamaged) {
+		v.Log.Warn("listing every folder", "wave", box.Wave, "mailbox", box.ID, "pass", box.Pass, "reason", err.Error())
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read how folders stood: %w", err)
+	}
+	maps.Copy(was, folders)
+	return Depth(stood.Depth), nil
 }
 
 // look asks both sides whether a folder has changed since, and makes the states from which the next pass asks. It comes
@@ -84,7 +101,7 @@ func (s *standing) look(ctx context.Context, p mailbox.Pair) (now manifest.Verif
 
 // leaveOut counts a folder as it was counted before.
 func (c *comparison) leaveOut(f manifest.VerifiedFolder) {
-	c.left++
+	c.left[f.Target] = true
 	c.counts.Source += f.Counts.Source
 	c.counts.Target += f.Counts.Target
 	c.counts.Match += f.Counts.Match
@@ -106,17 +123,34 @@ func (c *comparison) note(f manifest.VerifiedFolder, counted migration.Counts) {
 // remember writes how the folders stand. One that another delivery wrote meanwhile is as good: what came since has changed
 // since its states.
 func (v *Verifier) remember(ctx context.Context, box migration.Mailbox, c *comparison) error {
-	if !c.on {
-		return nil
-	}
 	for i := range c.now {
 		c.now[i].InOrder = c.now[i].InOrder && !c.differ[c.now[i].Target]
+	}
+	return v.write(ctx, box, manifest.VerifiedName(box.ID, box.Pass, box.Plan().ID), c)
+}
+
+// begun writes from where the next delivery goes on.
+func (v *Verifier) begun(ctx context.Context, box migration.Mailbox, c *comparison, turn int) {
+	if c == nil || len(c.now) == 0 {
+		return
+	}
+	for i := range c.now {
+		c.now[i].InOrder = c.left[c.now[i].Target]
+	}
+	if err := v.write(ctx, box, manifest.BegunName(box.ID, box.Pass, box.Plan().ID, turn), c); err != nil {
+		v.Log.Warn("states not kept", "wave", box.Wave, "mailbox", box.ID, "pass", box.Pass, "reason", err.Error())
+	}
+}
+
+func (v *Verifier) write(ctx context.Context, box migration.Mailbox, name string, c *comparison) error {
+	if !c.on {
+		return nil
 	}
 	body, err := manifest.EncodeVerified(manifest.Verified{Mailbox: box.ID, Pass: box.Pass, Plan: box.Plan().ID, Depth: string(v.Depth), Folders: c.now})
 	if err != nil {
 		return err
 	}
-	err = v.Manifests.Put(ctx, manifest.VerifiedName(box.ID, box.Pass, box.Plan().ID), bytes.NewReader(body))
+	err = v.Manifests.Put(ctx, name, bytes.NewReader(body))
 	if err != nil && !errors.Is(err, blob.ErrExists) {
 		return fmt.Errorf("write how folders stand: %w", err)
 	}

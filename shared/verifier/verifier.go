@@ -67,8 +67,9 @@ func (v *Verifier) Verify(ctx context.Context, m migration.Message) error {
 	if err != nil {
 		return fmt.Errorf("read wave from the ledger: %w", err)
 	}
-	found, err := v.compare(ctx, box, wave)
+	found, err := v.compare(ctx, box, wave, m.Turn)
 	if err != nil {
+		v.begun(context.WithoutCancel(ctx), box, found, m.Turn)
 		return interpret(err)
 	}
 	if err := v.report(ctx, box, found); err != nil {
@@ -129,7 +130,7 @@ func (v *Verifier) decide(ctx context.Context, box migration.Mailbox, wave migra
 		return fmt.Errorf("store what was verified: %w", err)
 	}
 	v.Log.Info("verified", "wave", next.Wave, "mailbox", next.ID, "pass", next.Pass, "state", next.State, "source", c.Source,
-		"target", c.Target, "match", c.Match, "missing", c.Missing, "extra", c.Extra, "differs", c.Differs, "skipped", c.Skipped, "unchanged", found.left)
+		"target", c.Target, "match", c.Match, "missing", c.Missing, "extra", c.Extra, "differs", c.Differs, "skipped", c.Skipped, "unchanged", len(found.left))
 	switch next.State {
 	case migration.Planning:
 		return v.sendPass(ctx, next)
