@@ -333,7 +333,13 @@ func (s store) Delete(ctx context.Context, name string) error {
 }
 
 func (s store) Names(ctx context.Context, prefix string) iter.Seq2[string, error] {
-	return s.inner.Names(ctx, prefix)
+	return func(yield func(string, error) bool) {
+		if err := s.w.do(ctx, "blob read", errUnavailable, func() error { return nil }); err != nil {
+			yield("", err)
+			return
+		}
+		s.inner.Names(ctx, prefix)(yield)
+	}
 }
 
 // postbox is the bus as a worker sees it.

@@ -19,8 +19,6 @@ import (
 	"github.com/mailferry/mailferry/scripts/stack"
 	"github.com/mailferry/mailferry/shared/bus/servicebus/servicebustest"
 	"github.com/mailferry/mailferry/shared/invoke/hosttest"
-	"github.com/mailferry/mailferry/shared/ledger"
-	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/mailbox/ews/ewstest"
 	"github.com/mailferry/mailferry/shared/mailbox/exchangetest"
 	"github.com/mailferry/mailferry/shared/mailbox/fts"
@@ -436,9 +434,9 @@ func (p *processes) verdicts(ctx context.Context) (map[uint64]verdict, map[strin
 	for _, run := range p.runs {
 		x := run.pairs[0]
 		var rep struct {
-			State    migration.State
-			Problem  string
-			Problems []ledger.Problem
+			State   migration.State
+			Problem string
+			Counts  migration.Counts
 		}
 		id := migration.MailboxFor(x.source.Address, x.target.Address)
 		if err := p.call(ctx, http.MethodGet, "/api/waves/"+string(run.wave)+"/mailboxes/"+string(id), "", &rep); err != nil {
@@ -449,13 +447,8 @@ func (p *processes) verdicts(ctx context.Context) (map[uint64]verdict, map[strin
 			v.Stuck++
 			v.note("mailbox %s ended as %s: %s", id, rep.State, rep.Problem)
 		}
-		skipped := map[string]bool{}
-		for _, pr := range rep.Problems {
-			if excuses(mailbox.Reason(pr.Reason)) {
-				skipped[pr.About] = true
-			}
-		}
-		v.compare(x, len(skipped))
+		v.compare(x, rep.Counts.Skipped)
+		v.compareContent(x, rep.Counts.Skipped+rep.Counts.Differs) // users had stopped before the last pass
 		out[run.seed] = v
 	}
 	return out, p.hits, nil

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -65,11 +66,18 @@ type run struct {
 	wave    migration.WaveID
 	plan    fill.Plan
 	drawn   int // mails that came after the first
+
+	deliveries atomic.Int64
+	verifying  map[migration.MailboxID]int64 // the delivery by which each mailbox was verified last; -1 where it is not known
+	idle       int                           // mailboxes that stood without a message when they should not
+	budget     time.Duration                 // of comparisons
 }
 
 // pair is one mailbox on both sides, with what its source ever held.
 type pair struct {
 	source, target *exchangetest.Mailbox
+	at             *atomic.Int64 // counts deliveries
+	touched        int64         // the delivery in or before which the source changed last
 	past           map[place]int // how often a content was at the source at once at most
 	names          map[name]int  // and how often an identity was
 }
@@ -95,7 +103,10 @@ func (i identity) GetToken(context.Context, policy.TokenRequestOptions) (azcore.
 func newRun(ctx context.Context, seed uint64, plan fill.Plan, log *slog.Logger) (*run, error) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	u := &run{r: r, clock: clockwork.NewFakeClockAt(pipelinetest.Start), script: newScript(r), ledger: ledger.NewMemory(),
-		log: log, newID: pipelinetest.IDs(), failed: map[string]int{}}
+		log: log, newID: pipelinetest.IDs(), failed: map[string]int{}, verifying: map[migration.MailboxID]int64{}, budget: 25 * time.Minute}
+	if r.IntN(3) == 0 {
+		u.budget = time.Nanosecond // every round of a comparison is a delivery
+	}
 	u.bus = &bus.Memory{Clock: u.clock}
 	var err error
 	if u.key, err = receipt.NewKey(); err != nil {
@@ -135,6 +146,7 @@ func (u *run) fill(plan fill.Plan, seed uint64) error {
 	u.plan = plan
 	for n := range plan.Total {
 		p := &pair{
+			at:     &u.deliveries,
 			source: exchangetest.New(fmt.Sprintf("user%d@old.example", n), exchangetest.Options{Clock: u.clock}),
 			target: exchangetest.New(fmt.Sprintf("user%d@new.example", n), exchangetest.Options{Clock: u.clock, Restamp: &online}),
 		}
@@ -226,9 +238,24 @@ func (u *run) settle(ctx context.Context, p *pipeline.Pipeline) error {
 			return fmt.Errorf("retry: %w", err)
 		}
 		if len(retried) == 0 {
-			return nil
+			return u.lookForIdle(ctx)
 		}
 		u.script.hit("operator retry")
+	}
+	return nil
+}
+
+// lookForIdle counts mailboxes that stand in the middle of their work although no message is left: only the starter would
+// find them, two hours later.
+func (u *run) lookForIdle(ctx context.Context) error {
+	for box, err := range u.ledger.WaveMailboxes(ctx, u.wave) {
+		if err != nil {
+			return fmt.Errorf("read mailboxes: %w", err)
+		}
+		if !box.State.Over() && box.State != migration.Synced {
+			u.log.Info("idle", "mailbox", box.ID, "state", box.State)
+			u.idle++
+		}
 	}
 	return nil
 }
@@ -320,12 +347,21 @@ func (u *run) deliver(ctx context.Context, l bus.Letter) error {
 		}
 	}()
 	p := pipeline.New(u.needs(w))
+	p.Verifier.Budget = u.budget
+	u.deliveries.Add(1)
+	box, err := u.ledger.Mailbox(ctx, l.Message.Wave, l.Message.Mailbox)
+	verifies := err == nil && l.Queue == migration.VerifyQueue && box.State == migration.Verifying
+	if verifies && u.verifying[box.ID] >= 0 {
+		u.verifying[box.ID] = u.deliveries.Load()
+	}
 	done := make(chan error, 1)
 	go func() { done <- p.Deliver(alive, l.Queue, l.Message.Encode()) }()
-	var err error
 	select {
 	case err = <-done:
 	case <-w.frozen:
+		if verifies {
+			u.verifying[box.ID] = -1 // it may go on to its end, with what it had listed
+		}
 		w.rest()
 		u.zombies = append(u.zombies, &zombie{w, 1 + u.r.IntN(6), done})
 		return u.redeliver(ctx, l, errors.New("lock lost"), lockDuration)

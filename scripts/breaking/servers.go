@@ -30,6 +30,7 @@ func (u *run) breakServers() {
 		func() { u.fault(graphtest.ImportItem, "import applied, answer lost").LoseAnswer() },
 		func() { u.fault(graphtest.ImportItem, "import applied, answer lost").LoseAnswer() },
 		func() { u.fault(graphtest.ImportItem, "import refused").Refuse(500, "ErrorCorruptData") },
+		func() { u.fault(graphtest.ExportItems, "connection cut in an answer").Cut(int64(1 + u.r.IntN(40_000))) },
 		func() { u.fault(graphtest.Any, "slow answer").Delay(20 * time.Second) },
 		func() { u.fault(graphtest.ImportItem, "slow answer past the time-out").Delay(4 * time.Minute) },
 		u.expireSessions,
