@@ -1,8 +1,8 @@
 // Package manifest is the file that lists the items of one shard. It is written once and never changed.
 //
 // A manifest is lines of JSON: a header, one line per item in the order in which they are copied, and a last line with
-// the SHA-256 of everything before it. A manifest that is cut short or damaged is refused as a whole. [Verified] is a file of
-// the same form.
+// the SHA-256 of everything before it. A manifest that is cut short or damaged is refused as a whole. [Verified] and
+// [ReadBacks] are files of the same form.
 package manifest
 
 import (

@@ -41,6 +41,7 @@
 //	copy: group as copied       every item's answer           the shard not marked done       redelivery skips the group
 //	copy: shard done            all its groups copied         no next message                 redelivery sends it
 //	verify: receipt             both sides listed anew        files that no row names         redelivery verifies again
+//	verify: contents read       nothing                       files that say what was read    redelivery reads what is left
 //	verify: how folders stand   both sides listed anew        states older than need be       the next pass asks from them
 //	verify: ledger row          the receipt                   no next pass, claims held       redelivery sends and releases
 //

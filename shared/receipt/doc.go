@@ -10,6 +10,10 @@
 // Lines end in a line feed, the last one too. leaf is the item's leaf hash: SHA-256 over the byte 0x00 and the line up to
 // the comma before "leaf", closed by a brace. So a line can be checked alone, and what is hashed can be read.
 //
+// A digest of content is that of the item as it was read back from the target in the state in which it is listed now; an
+// earlier verification by the same release may have read it. What was read is kept in storage until then, so a receipt is
+// as good as that storage and its key are guarded.
+//
 // # The receipt
 //
 // A JSON object. Its tree is the Merkle tree of RFC 6962 section 2.1 over the leaf hashes in the order of the lines
