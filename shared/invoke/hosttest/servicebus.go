@@ -113,6 +113,10 @@ func (l *listener) queue(ctx context.Context) {
 			<-slots
 			continue
 		}
+		if ctx.Err() != nil {
+			l.putBack(r, messages[0])
+			return
+		}
 		calls.Go(func() {
 			defer func() { <-slots }()
 			l.dispatchRenewing(r, messages[0])
@@ -244,10 +248,24 @@ func (l *listener) work(ctx context.Context, s *session) {
 		if m == nil {
 			return
 		}
+		if ctx.Err() != nil {
+			l.putBack(s, m)
+			return
+		}
 		calls.Go(func() {
 			defer func() { <-slots }()
 			l.dispatch(s, m, s, func() {})
 		})
+	}
+}
+
+// putBack abandons a message that came when the triggers had stopped already: a client that is told to stop may still have
+// one.
+func (l *listener) putBack(r receiver, m *azservicebus.ReceivedMessage) {
+	ctx, cancel := machineTimeout(l.host.ctx, settleLimit)
+	defer cancel()
+	if err := r.AbandonMessage(ctx, m, nil); err != nil {
+		l.host.note(slog.LevelWarn, "Host.Triggers.ServiceBus", "abandon message: outcome unknown", slog.String("function", l.f.name), slog.Any("error", err))
 	}
 }
 
