@@ -34,6 +34,7 @@ var strikes = []strike{
 	{"ledger write", throttled}, {"ledger write", conflict}, {"ledger read", unavailable}, {"ledger read", throttled},
 	{"staging block", killBefore}, {"staging block", killAfter}, {"staging block", lostAnswer}, {"staging block", throttled},
 	{"blob write", killAfter}, {"blob write", lostAnswer}, {"blob write", unavailable}, {"blob read", unavailable}, {"blob read", throttled},
+	{"ledger write", conflict}, {"ledger write", killBefore}, {"staging block", killBefore}, {"staging block", killAfter}, {"blob write", killAfter},
 }
 
 // arm arms one of the strikes.

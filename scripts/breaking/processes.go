@@ -99,7 +99,7 @@ func (o options) real(ctx context.Context, n int, mails fill.Plan, log *slog.Log
 // migrate submits all waves and breaks things until they are over. Three in four have a cutover, and users work and deltas
 // are made until then.
 func (p *processes) migrate(ctx context.Context) error {
-	breaking := 20*time.Second + 3*time.Second*time.Duration(len(p.runs)) // at least
+	breaking := 20*time.Second + 4*time.Second*time.Duration(len(p.runs)) // at least
 	cutover := time.Now().Add(breaking).Truncate(time.Minute).Add(time.Minute)
 	quiet := cutover.Add(15 * time.Second) // afterwards the waves are left in peace, to come to an end
 	submitted := make(chan error, 1)
@@ -154,9 +154,9 @@ func (p *processes) work() error {
 	defer x.remember()
 	it, ok := x.itemOf(p.r)
 	switch n := p.r.IntN(20); {
-	case n == 0:
+	case n < 2:
 		return large(x.source)
-	case n < 6 && ok:
+	case n < 7 && ok:
 		x.touch(it)
 		return nil
 	}
