@@ -76,10 +76,10 @@ type run struct {
 // pair is one mailbox on both sides, with what its source ever held.
 type pair struct {
 	source, target *exchangetest.Mailbox
-	at             *atomic.Int64 // counts deliveries
-	touched        int64         // the delivery in or before which the source changed last
-	past           map[place]int // how often a content was at the source at once at most
-	names          map[name]int  // and how often an identity was
+	at             *atomic.Int64             // counts deliveries
+	touched        int64                     // the delivery in or before which the source changed last
+	past           map[place]map[uint64]bool // the items that ever had a content
+	names          map[name]int              // and how often an identity was
 }
 
 // zombie is a worker that stands still although its message was given to another one.

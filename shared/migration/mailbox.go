@@ -184,6 +184,23 @@ func (m *Mailbox) PlanMessage() (Message, bool) {
 	return Message{}, false
 }
 
+// Step is the message of the step that a mailbox is at, and its queue. It may be sent again; one that waits for its delta or
+// its cutover, or is over, has none.
+func (m *Mailbox) Step() (Queue, Message, bool) {
+	if next, ok := m.PlanMessage(); ok {
+		return PlanQueue, next, true
+	}
+	msg := Message{Wave: m.Wave, Mailbox: m.ID, Pass: m.Pass, Plan: m.Plan().ID, Epoch: m.Epoch}
+	switch m.State {
+	case Copying:
+		msg.Shard = m.Shard
+		return CopyQueue, msg, true
+	case Verifying:
+		return VerifyQueue, msg, true
+	}
+	return "", Message{}, false
+}
+
 // Reopen takes a paused or failed mailbox back into work.
 func (m *Mailbox) Reopen(s State, now time.Time) error {
 	if m.State != Paused && m.State != Failed {

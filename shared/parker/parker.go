@@ -1,6 +1,7 @@
 // Package parker takes messages off the dead-letter queues.
 //
-//	a message that can be read: mark its mailbox failed with what is known, unless the mailbox has gone on since
+//	a message that can be read: mark its mailbox failed with what is known; when the mailbox has gone on since, send the
+//	message of the step that it is at, which the one that died may not have come to
 //	any other: keep its bytes in the reports, where a person finds them
 //	either way: write a problem; then the message is done
 //
@@ -19,6 +20,7 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"github.com/mailferry/mailferry/shared/blob"
+	"github.com/mailferry/mailferry/shared/bus"
 	"github.com/mailferry/mailferry/shared/ledger"
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/migration"
@@ -28,6 +30,7 @@ import (
 type Parker struct {
 	Ledger  *ledger.Ledger
 	Reports blob.Store
+	Bus     bus.Bus
 	Clock   clockwork.Clock
 	Log     *slog.Logger
 }
@@ -53,7 +56,7 @@ func (p *Parker) Park(ctx context.Context, l Letter) error {
 		return p.keep(ctx, l, "message cannot be read: "+err.Error())
 	}
 	why := fmt.Sprintf("%s gave up after %d deliveries (%s); look at the log of this mailbox, then retry it", l.Queue, l.Deliveries, l.Reason)
-	_, err = p.Ledger.ChangeMailbox(ctx, m.Wave, m.Mailbox, func(b *migration.Mailbox) error {
+	box, err := p.Ledger.ChangeMailbox(ctx, m.Wave, m.Mailbox, func(b *migration.Mailbox) error {
 		return fail(b, m, why, p.Clock.Now())
 	})
 	if errors.Is(err, ledger.ErrNotFound) || errors.Is(err, ledger.ErrCorrupt) {
@@ -61,6 +64,11 @@ func (p *Parker) Park(ctx context.Context, l Letter) error {
 	}
 	if err != nil {
 		return fmt.Errorf("mark mailbox failed: %w", err)
+	}
+	if q, next, ok := box.Step(); ok && box.Pass == m.Pass && box.State != migration.Submitted {
+		if err := p.Bus.Send(ctx, bus.Letter{Queue: q, Message: next}); err != nil {
+			return fmt.Errorf("send what follows: %w", err)
+		}
 	}
 	p.Log.Warn("parked", "queue", l.Queue, "wave", m.Wave, "mailbox", m.Mailbox, "pass", m.Pass, "shard", m.Shard,
 		"deliveries", l.Deliveries, "reason", l.Reason)

@@ -87,7 +87,7 @@ func New(n Needs) *Pipeline {
 		Verifier: &verifier.Verifier{Sources: n.Sources, Targets: n.Targets, Ledger: n.Ledger, Manifests: n.Manifests, Bus: n.Bus,
 			Clock: n.Clock, Log: n.Log, Depth: n.Depth, Receipts: n.Receipts, Key: n.Key, Release: n.Release, NewID: n.NewID, Budget: n.Budget},
 		Operator: &operator.Operator{Ledger: n.Ledger, Bus: n.Bus, Clock: n.Clock, Log: n.Log},
-		Parker:   &parker.Parker{Ledger: n.Ledger, Reports: n.Reports, Clock: n.Clock, Log: n.Log},
+		Parker:   &parker.Parker{Ledger: n.Ledger, Reports: n.Reports, Bus: n.Bus, Clock: n.Clock, Log: n.Log},
 		Reporter: &reporter.Reporter{Ledger: n.Ledger, Reports: n.Reports},
 	}
 }

@@ -129,19 +129,9 @@ func since(w migration.Wave, box migration.Mailbox) time.Time {
 
 // step is the message of the step that a mailbox of a wave is at.
 func step(w migration.Wave, box migration.Mailbox) (bus.Letter, bool) {
-	if m, ok := box.PlanMessage(); ok {
-		damaged := box.State == migration.Submitted && w.Start.IsZero() // the wave's row
-		return bus.Letter{Queue: migration.PlanQueue, Message: m}, !damaged
-	}
-	m := migration.Message{Wave: box.Wave, Mailbox: box.ID, Pass: box.Pass, Plan: box.Plan().ID, Epoch: box.Epoch}
-	switch box.State {
-	case migration.Copying:
-		m.Shard = box.Shard
-		return bus.Letter{Queue: migration.CopyQueue, Message: m}, true
-	case migration.Verifying:
-		return bus.Letter{Queue: migration.VerifyQueue, Message: m}, true
-	}
-	return bus.Letter{}, false
+	q, m, ok := box.Step()
+	damaged := box.State == migration.Submitted && w.Start.IsZero() // the wave's row
+	return bus.Letter{Queue: q, Message: m}, ok && !damaged
 }
 
 func (s *Starter) begin(ctx context.Context, w migration.Wave) error {
