@@ -239,43 +239,24 @@ type away struct{}
 
 func (away) Send(context.Context, ...bus.Letter) error { return errAway }
 
-// A message may die between its last write to the ledger and the message that follows: then the mailbox has gone on, and
-// nobody else would send it.
+// A plan message may die between the ledger's row and the copy message: then the mailbox has gone on, and nobody else would
+// send that. (One of the other queues makes its mailbox fail, where a person sees it.)
 func TestALetterThatDiedBeforeItSentWhatFollows(t *testing.T) {
 	t.Parallel()
-	for _, q := range []migration.Queue{migration.PlanQueue, migration.CopyQueue, migration.VerifyQueue} {
-		t.Run(string(q), func(t *testing.T) {
-			t.Parallel()
-			s := pipelinetest.Tell(t)
-			mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
-			s.Begin()
-			l := s.Until(q)
-			planner, copier, verifier := *s.Planner, *s.Copier, *s.Verifier
-			planner.Bus, copier.Bus, verifier.Bus = away{}, away{}, away{}
-			if q == migration.VerifyQueue { // what is missing makes one more pass
-				if err := s.Target.Delete(s.Arrived("inbox")[0].ID); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for range 10 {
-				var err error
-				switch q {
-				case migration.PlanQueue:
-					err = planner.Plan(t.Context(), l.Message)
-				case migration.CopyQueue:
-					err = copier.Copy(t.Context(), l.Message)
-				case migration.VerifyQueue:
-					err = verifier.Verify(t.Context(), l.Message)
-				}
-				if !errors.Is(err, errAway) {
-					t.Fatalf("error %v", err)
-				}
-			}
-			park(t, s, dead(l))
-			s.Finish()
-			if b := s.Box(); b.State != migration.Done || b.Counts.Match != 3 {
-				t.Errorf("%s, %+v, %q", b.State, b.Counts, b.Problem)
-			}
-		})
+	s := pipelinetest.Tell(t)
+	mailboxtest.Fill(t, s.Source, "inbox", 0, 3)
+	s.Begin()
+	l := s.Next()
+	planner := *s.Planner
+	planner.Bus = away{}
+	for range 10 {
+		if err := planner.Plan(t.Context(), l.Message); !errors.Is(err, errAway) {
+			t.Fatalf("error %v", err)
+		}
+	}
+	park(t, s, dead(l))
+	s.Finish()
+	if b := s.Box(); b.State != migration.Done || b.Counts.Match != 3 {
+		t.Errorf("%s, %+v, %q", b.State, b.Counts, b.Problem)
 	}
 }
