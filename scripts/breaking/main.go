@@ -22,7 +22,7 @@ import (
 // options are the command line.
 type options struct {
 	Runs    int    `default:"200" help:"How many migrations to break."`
-	Seed    uint64 `default:"1" help:"Seed of the first run; run n has seed + n. A failing seed replays its faults with --runs 1."`
+	Seed    uint64 `default:"1" help:"Seed of the first run; run n has seed + n. A failing seed replays its faults with --runs 1 --real 0. What the real processes do in time no seed replays."`
 	JSON    string `placeholder:"FILE" help:"Write the summary to FILE."`
 	Real    int    `default:"-1" help:"How many of the runs go through the real handler, host, Service Bus server and Azurite; a tenth unless given."`
 	Verbose bool   `short:"v" help:"Log what the stages say to standard error."`

@@ -447,7 +447,7 @@ func (p *processes) verdicts(ctx context.Context) (map[uint64]verdict, map[strin
 			v.Stuck++
 			v.note("mailbox %s ended as %s: %s", id, rep.State, rep.Problem)
 		}
-		v.compare(x, rep.Counts.Skipped, rep.Counts.Differs)
+		v.compare(x, rep.Counts.Skipped)
 		v.compareContent(x, rep.Counts.Skipped+rep.Counts.Differs) // users had stopped before the last pass
 		out[run.seed] = v
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,9 +42,6 @@ const (
 	doubt         = 5 * time.Minute // as the handler has it unless it is told otherwise
 )
 
-// linksKept is how many links to the changes of a folder Outlook seems to keep.
-const linksKept = 3
-
 // run is one migration that is broken on purpose.
 type run struct {
 	r       *rand.Rand
@@ -76,10 +74,14 @@ type run struct {
 // pair is one mailbox on both sides, with what its source ever held.
 type pair struct {
 	source, target *exchangetest.Mailbox
-	at             *atomic.Int64             // counts deliveries
-	touched        int64                     // the delivery in or before which the source changed last
-	past           map[place]map[uint64]bool // the items that ever had a content
-	names          map[name]int              // and how often an identity was
+	at             *atomic.Int64 // counts deliveries
+	mu             sync.Mutex    // guards what follows: items are exported side by side
+	touched        int64         // the delivery in or before which the source changed last
+	past           map[place]int // how often a content was at the source at once at most
+	names          map[name]int  // and how often an identity was
+	// The identities that change whenever they are read: of several equal ones, the target may hold two as they were at
+	// different times, as verification reports.
+	restless map[name]bool
 }
 
 // zombie is a worker that stands still although its message was given to another one.
@@ -118,7 +120,7 @@ func newRun(ctx context.Context, seed uint64, plan fill.Plan, log *slog.Logger) 
 	u.ews = ewstest.Start(ewstest.Options{Clock: u.clock, ShortPages: int64(seed % 3)})
 	u.ews.AddAccount("svc", "secret", "CORP", ewstest.MayImpersonateAll())
 	retry := []graphtest.RetryAfter{graphtest.WholeSeconds, graphtest.Fractional, graphtest.Absent}[r.IntN(3)]
-	if u.graph, err = graphtest.Start(graphtest.Options{Clock: u.clock, RetryAfter: retry, DeltaKept: u.r.IntN(2) * linksKept}); err != nil {
+	if u.graph, err = graphtest.Start(graphtest.Options{Clock: u.clock, RetryAfter: retry, DeltaKept: u.r.IntN(2) * graphtest.OutlookLinks}); err != nil {
 		return nil, fmt.Errorf("start Graph: %w", err)
 	}
 	u.source, err = ews.New(ews.Options{URL: u.ews.URL(), Clock: u.clock, Patience: -1,

@@ -50,7 +50,9 @@ func (u *run) breakServers() {
 				}
 			})
 		},
-		func() { u.whileCopied("item changed while copied", func(p *pair, it uint64) { p.touch(it) }) },
+		func() {
+			u.whileCopied("item changed while copied", func(p *pair, it uint64) { p.unsettle(it); p.touch(it) })
+		},
 	}
 	u.ews.OnTrouble(func(t ewstest.Trouble) { u.script.hit("EWS " + string(t)) })
 	for range 2 + u.r.IntN(6) {
@@ -125,6 +127,24 @@ func (p *pair) touch(id uint64) {
 	flags, _ := it.Properties.Value(fts.TagMessageFlags).(int32)
 	_, _ = p.source.SetRead(id, flags&mailbox.FlagRead == 0)
 	p.remember()
+}
+
+// unsettle notes that an item changes whenever it is read.
+func (p *pair) unsettle(id uint64) {
+	it, err := p.source.Item(id)
+	if err != nil {
+		return // its user has deleted it
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.restless == nil {
+		p.restless = map[name]bool{}
+	}
+	for of := range contentOf(p.source).names {
+		if of.identity == it.Summary.Identity() {
+			p.restless[of] = true
+		}
+	}
 }
 
 // once returns a hook of the Graph server that does something at the n-th request.

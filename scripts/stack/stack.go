@@ -48,9 +48,6 @@ const (
 	AuditorID       = "7d1f2a52-0000-4000-8000-00000000a001" // asks afterwards; has limits of its own
 )
 
-// linksKept is how many links to the changes of a folder Outlook seems to keep.
-const linksKept = 3
-
 // Options say what to start.
 type Options struct {
 	Package string            // folder with host.json, the handler and one folder per function
@@ -112,7 +109,7 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 	s.EWS = ewstest.Start(o.EWS)
 	s.defers(func() error { s.EWS.Close(); return nil })
 	s.EWS.AddAccount(ServiceUser, ServicePassword, ServiceDomain, ewstest.MayImpersonateAll())
-	o.Graph.DeltaKept = cmp.Or(o.Graph.DeltaKept, linksKept)
+	o.Graph.DeltaKept = cmp.Or(o.Graph.DeltaKept, graphtest.OutlookLinks)
 	o.Graph.Apps = []graphtest.App{{ID: AppID, Roles: graphtest.AllRoles()}, {ID: AuditorID, Roles: graphtest.AllRoles()}}
 	if s.Graph, err = graphtest.Start(o.Graph); err != nil {
 		return fmt.Errorf("start Graph: %w", err)

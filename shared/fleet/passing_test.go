@@ -51,6 +51,9 @@ func use(ctx context.Context, s *fleet.Sources) error {
 	}
 	var ids []mailbox.ItemID
 	for _, f := range folders {
+		if _, err := box.Changes(ctx, f.ID, ""); err != nil {
+			return err
+		}
 		for it, err := range box.Items(ctx, f.ID) {
 			if err != nil {
 				return err
@@ -68,7 +71,10 @@ func TestEveryCallPassesABackOffOn(t *testing.T) {
 		"open":    func(h *mailboxtest.Hooked, f func() error) { h.Open = func(string) error { return f() } },
 		"folders": func(h *mailboxtest.Hooked, f func() error) { h.Folders = f },
 		"list":    func(h *mailboxtest.Hooked, f func() error) { h.List = func(mailbox.FolderID) error { return f() } },
-		"export":  func(h *mailboxtest.Hooked, f func() error) { h.Export = func(mailbox.ItemID) error { return f() } },
+		"changes": func(h *mailboxtest.Hooked, f func() error) {
+			h.Changes = func(mailbox.FolderID, mailbox.SyncState, *mailbox.Changes) error { return f() }
+		},
+		"export": func(h *mailboxtest.Hooked, f func() error) { h.Export = func(mailbox.ItemID) error { return f() } },
 	} {
 		for _, told := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {

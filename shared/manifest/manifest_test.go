@@ -6,8 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -19,7 +17,9 @@ import (
 
 var update = flag.Bool("update", false, "write the golden file anew")
 
-const golden = "testdata/shard.manifest"
+func shards() format[manifest.Manifest] {
+	return format[manifest.Manifest]{"testdata/shard.manifest", manifest.Encode, manifest.Decode}
+}
 
 func shard() manifest.Manifest {
 	at := time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
@@ -37,28 +37,9 @@ func shard() manifest.Manifest {
 
 func TestManifestIsTheGoldenOne(t *testing.T) {
 	t.Parallel()
-	got, err := manifest.Encode(shard())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.WriteFile(golden, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("written as\n%s\nwant\n%s", got, want)
-	}
-	m, err := manifest.Decode(iotest.OneByteReader(bytes.NewReader(want)))
-	expect := shard()
-	expect.Version, expect.Count = 1, 4
-	if err != nil || !reflect.DeepEqual(m, expect) {
-		t.Errorf("read as %+v, err %v; want %+v", m, err, expect)
-	}
+	want := shard()
+	want.Version, want.Count = 1, 4
+	shards().isGolden(t, shard(), want)
 }
 
 func TestAnEmptyManifest(t *testing.T) {
@@ -80,14 +61,10 @@ func sign(lines ...string) string {
 
 func TestDamageIsNamed(t *testing.T) {
 	t.Parallel()
-	b, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	good := string(b)
+	good := string(shards().file(t))
 	lines := strings.Split(strings.TrimSuffix(good, "\n"), "\n")
 	head := func(items int) string { return fmt.Sprintf(`{"v":1,"items":%d,"folders":[{"target":"a"}]}`, items) }
-	for _, test := range []struct{ name, text, want string }{
+	shards().names(t, []damage{
 		{"nothing", "", "line 1: file ends early"},
 		{"only a header", lines[0] + "\n", "line 2: file ends early"},
 		{"an item left out", strings.Replace(good, lines[2]+"\n", "", 1), "line 6: file ends early"}, // the end is taken for an item
@@ -109,24 +86,13 @@ func TestDamageIsNamed(t *testing.T) {
 		{"a folder that is not there", sign(head(1), `{"key":"`+strings.Repeat("0", 32)+`","folder":1}`), "line 2: folder 1 of 1"},
 		{"a negative folder", sign(head(1), `{"key":"`+strings.Repeat("0", 32)+`","folder":-1}`), "line 2: folder -1"},
 		{"a line without an end", sign(head(1), `{"class":"`+strings.Repeat("x", 2<<20)+`"}`), "line 2: longer than 1048576 bytes"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			_, err := manifest.Decode(strings.NewReader(test.text))
-			if err == nil || !strings.Contains(err.Error(), test.want) || !errors.Is(err, manifest.ErrDamaged) {
-				t.Errorf("err = %v, want one with %q", err, test.want)
-			}
-		})
-	}
+	}...)
 }
 
 // A store that breaks off must not be taken for a damaged manifest without its cause.
 func TestAReadersErrorStaysItself(t *testing.T) {
 	t.Parallel()
-	b, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := shards().file(t)
 	broken := errors.New("connection lost")
 	for n := range b {
 		_, err := manifest.Decode(iotest.DataErrReader(readerOf(b[:n], broken)))
@@ -159,26 +125,5 @@ func TestNamesSortAsShardsDo(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	b, err := os.ReadFile(golden)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
-	for _, s := range []string{"", "{}\n", sign(`{"v":1,"items":0}`), sign(`{"v":1,"items":1,"folders":[{}]}`, `{"key":"`+strings.Repeat("0", 32)+`"}`), sign(`{"v":1,"items":100000}`)} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := manifest.Decode(bytes.NewReader(b))
-		if err != nil {
-			return
-		}
-		again, err := manifest.Encode(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := manifest.Decode(bytes.NewReader(again))
-		if err != nil || !reflect.DeepEqual(m, n) {
-			t.Errorf("%q is read as %+v, written and read as %+v, err %v", b, m, n, err)
-		}
-	})
+	shards().fuzz(f, sign(`{"v":1,"items":0}`), sign(`{"v":1,"items":1,"folders":[{}]}`, `{"key":"`+strings.Repeat("0", 32)+`"}`), sign(`{"v":1,"items":100000}`))
 }

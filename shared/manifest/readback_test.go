@@ -1,19 +1,16 @@
 package manifest_test
 
 import (
-	"bytes"
-	"errors"
-	"os"
-	"reflect"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"github.com/mailferry/mailferry/shared/mailbox"
 	"github.com/mailferry/mailferry/shared/manifest"
 )
 
-const goldenReadBacks = "testdata/readbacks.manifest"
+func readBackFiles() format[manifest.ReadBacks] {
+	return format[manifest.ReadBacks]{"testdata/readbacks.manifest", manifest.EncodeReadBacks, manifest.DecodeReadBacks}
+}
 
 func readBacks() manifest.ReadBacks {
 	return manifest.ReadBacks{Mailbox: "m0123456789abcdefghij", Release: "v1", Items: []manifest.ReadBack{
@@ -24,39 +21,16 @@ func readBacks() manifest.ReadBacks {
 
 func TestReadBacksAreTheGoldenOnes(t *testing.T) {
 	t.Parallel()
-	got, err := manifest.EncodeReadBacks(readBacks())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.WriteFile(goldenReadBacks, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(goldenReadBacks)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("written as\n%s\nwant\n%s", got, want)
-	}
-	r, err := manifest.DecodeReadBacks(iotest.OneByteReader(bytes.NewReader(want)))
-	expect := readBacks()
-	expect.Version, expect.Count = 1, 2
-	if err != nil || !reflect.DeepEqual(r, expect) {
-		t.Errorf("read as %+v, err %v; want %+v", r, err, expect)
-	}
+	want := readBacks()
+	want.Version, want.Count = 1, 2
+	readBackFiles().isGolden(t, readBacks(), want)
 }
 
 func TestDamageOfReadBacksIsNamed(t *testing.T) {
 	t.Parallel()
-	b, err := os.ReadFile(goldenReadBacks)
-	if err != nil {
-		t.Fatal(err)
-	}
-	good := string(b)
+	good := string(readBackFiles().file(t))
 	lines := strings.SplitAfter(good, "\n")
-	for _, test := range []struct{ name, text, want string }{
+	readBackFiles().names(t, []damage{
 		{"nothing", "", "line 1: file ends early"},
 		{"an item left out", lines[0] + lines[1] + lines[3], "line 3: not a content"}, // the end is taken for an item
 		{"the end left out", lines[0] + lines[1] + lines[2], "line 4: file ends early"},
@@ -70,15 +44,7 @@ func TestDamageOfReadBacksIsNamed(t *testing.T) {
 		{"negative recipients", sign(`{"v":1,"items":1}`, `{"item":"`+strings.Repeat("0", 32)+`","digest":"`+strings.Repeat("0", 64)+`","recipients":-1}`), "line 2: not a content"},
 		{"negative attachments", sign(`{"v":1,"items":1}`, `{"item":"`+strings.Repeat("0", 32)+`","digest":"`+strings.Repeat("0", 64)+`","attachments":-1}`), "line 2: not a content"},
 		{"a negative size", sign(`{"v":1,"items":1}`, `{"item":"`+strings.Repeat("0", 32)+`","digest":"`+strings.Repeat("0", 64)+`","bytes":-1}`), "line 2: not a content"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			_, err := manifest.DecodeReadBacks(strings.NewReader(test.text))
-			if err == nil || !strings.Contains(err.Error(), test.want) || !errors.Is(err, manifest.ErrDamaged) {
-				t.Errorf("err = %v, want one with %q", err, test.want)
-			}
-		})
-	}
+	}...)
 }
 
 // The name of a content follows from the whole id and change key, case and all.
@@ -104,26 +70,5 @@ func TestIDOfContent(t *testing.T) {
 }
 
 func FuzzDecodeReadBacks(f *testing.F) {
-	b, err := os.ReadFile(goldenReadBacks)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
-	for _, s := range []string{"", "{}\n", sign(`{"v":1,"items":0}`), sign(`{"v":1,"items":1}`, `{}`), sign(`{"v":1,"items":100000}`)} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		v, err := manifest.DecodeReadBacks(bytes.NewReader(b))
-		if err != nil {
-			return
-		}
-		again, err := manifest.EncodeReadBacks(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := manifest.DecodeReadBacks(bytes.NewReader(again))
-		if err != nil || !reflect.DeepEqual(v, n) {
-			t.Errorf("%q is read as %+v, written and read as %+v, err %v", b, v, n, err)
-		}
-	})
+	readBackFiles().fuzz(f, sign(`{"v":1,"items":0}`), sign(`{"v":1,"items":1}`, `{}`), sign(`{"v":1,"items":100000}`))
 }

@@ -1,19 +1,17 @@
 package manifest_test
 
 import (
-	"bytes"
 	"errors"
-	"os"
-	"reflect"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"github.com/mailferry/mailferry/shared/manifest"
 	"github.com/mailferry/mailferry/shared/migration"
 )
 
-const goldenVerified = "testdata/verified.manifest"
+func verifieds() format[manifest.Verified] {
+	return format[manifest.Verified]{"testdata/verified.manifest", manifest.EncodeVerified, manifest.DecodeVerified}
+}
 
 func verified() manifest.Verified {
 	return manifest.Verified{Mailbox: "m0123456789abcdefghij", Pass: 2, Plan: "p1", Depth: "sample", Folders: []manifest.VerifiedFolder{
@@ -25,39 +23,16 @@ func verified() manifest.Verified {
 
 func TestVerifiedIsTheGoldenOne(t *testing.T) {
 	t.Parallel()
-	got, err := manifest.EncodeVerified(verified())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.WriteFile(goldenVerified, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(goldenVerified)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("written as\n%s\nwant\n%s", got, want)
-	}
-	v, err := manifest.DecodeVerified(iotest.OneByteReader(bytes.NewReader(want)))
-	expect := verified()
-	expect.Version, expect.Count = 1, 2
-	if err != nil || !reflect.DeepEqual(v, expect) {
-		t.Errorf("read as %+v, err %v; want %+v", v, err, expect)
-	}
+	want := verified()
+	want.Version, want.Count = 1, 2
+	verifieds().isGolden(t, verified(), want)
 }
 
 func TestDamageOfVerifiedIsNamed(t *testing.T) {
 	t.Parallel()
-	b, err := os.ReadFile(goldenVerified)
-	if err != nil {
-		t.Fatal(err)
-	}
-	good := string(b)
+	good := string(verifieds().file(t))
 	lines := strings.SplitAfter(good, "\n")
-	for _, test := range []struct{ name, text, want string }{
+	verifieds().names(t, []damage{
 		{"nothing", "", "line 1: file ends early"},
 		{"a folder left out", lines[0] + lines[1] + lines[3], "line 4: file ends early"},
 		{"the end left out", lines[0] + lines[1] + lines[2], "line 4: file ends early"},
@@ -68,15 +43,7 @@ func TestDamageOfVerifiedIsNamed(t *testing.T) {
 		{"a later version", sign(`{"v":2,"folders":0}`), "line 1: version 2"},
 		{"a negative count", sign(`{"v":1,"folders":-1}`), "line 1"},
 		{"too many folders", sign(`{"v":1,"folders":1000001}`), "line 1"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			_, err := manifest.DecodeVerified(strings.NewReader(test.text))
-			if err == nil || !strings.Contains(err.Error(), test.want) || !errors.Is(err, manifest.ErrDamaged) {
-				t.Errorf("err = %v, want one with %q", err, test.want)
-			}
-		})
-	}
+	}...)
 }
 
 func TestWhatAFileIsAbout(t *testing.T) {
@@ -106,26 +73,5 @@ func TestWhatAFileIsAbout(t *testing.T) {
 }
 
 func FuzzDecodeVerified(f *testing.F) {
-	b, err := os.ReadFile(goldenVerified)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
-	for _, s := range []string{"", "{}\n", sign(`{"v":1,"folders":0}`), sign(`{"v":1,"folders":1}`, `{}`), sign(`{"v":1,"folders":100000}`)} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		v, err := manifest.DecodeVerified(bytes.NewReader(b))
-		if err != nil {
-			return
-		}
-		again, err := manifest.EncodeVerified(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := manifest.DecodeVerified(bytes.NewReader(again))
-		if err != nil || !reflect.DeepEqual(v, n) {
-			t.Errorf("%q is read as %+v, written and read as %+v, err %v", b, v, n, err)
-		}
-	})
+	verifieds().fuzz(f, sign(`{"v":1,"folders":0}`), sign(`{"v":1,"folders":1}`, `{}`), sign(`{"v":1,"folders":100000}`))
 }

@@ -8,6 +8,8 @@
 //	shard     what one mailbox may upload in one throttle window
 //	group     up to 20 items of a shard, the unit of the ledger
 //	turn      how often a message has been sent again by a snooze
+//	sync state  a point in a folder's history, from which its side says what has changed (in EWS; in Graph, a delta link)
+//	read-back   what an item held when it was read to be compared, kept so that it is not read again
 //
 // A mailbox goes through these states. Every arrow is written by the stage that causes it, under the condition that
 // the row has not changed since it was read.
@@ -16,7 +18,7 @@
 //	                ▲                       │                     (last pass)
 //	                └─── items missing ─────┘  at most three passes in a row
 //
-//	any of them ─► failed     needs a person; the row says why; retry continues with the next pass
+//	any of them ─► failed     needs a person; the row says why; retry plans it again
 //	any of them ─► paused     an operator's hold; resume continues
 //	any of them ─► cancelled  an operator's end
 //
@@ -51,9 +53,9 @@
 //
 // What the two sides say about changes since a state (an EWS sync state, a Graph delta link) decides only which folders are
 // left out: by every planner, and by every verification but the last. A state is made before its folder is listed, so what
-// comes meanwhile has changed since; one that is refused, damaged or not to be had makes the folder be listed. To leave a folder out
-// is to import nothing, so it doubles nothing; and should a side forget to tell of a change, the last verification lists
-// every folder, and what is missing is planned again from whole listings.
+// comes meanwhile has changed since; one that is refused, damaged or not to be had makes the folder be listed. To leave a
+// folder out is to import nothing, so it doubles nothing; and should a side forget to tell of a change, the last verification
+// lists every folder, and what is missing is planned again from whole listings.
 //
 // Not doubled: an item is imported only by the worker that owns its group, and a group has one owner at a time:
 //

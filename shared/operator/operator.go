@@ -193,7 +193,8 @@ func (o *Operator) move(ctx context.Context, a Action, box migration.Mailbox, to
 	})
 }
 
-// goOn plans the mailbox again: the pass that was not planned yet, else a new one. A mailbox that had not begun begins; one that was ready for its cutover is so again.
+// goOn plans the mailbox again: the pass that was not planned yet, else a new one. A mailbox that had not begun begins; one
+// that was ready for its cutover is so again.
 func (o *Operator) goOn(ctx context.Context, a Action, box migration.Mailbox) (migration.State, *bus.Letter, error) {
 	if err := o.Ledger.Claim(ctx, box, o.Clock.Now()); err != nil {
 		return box.State, nil, err

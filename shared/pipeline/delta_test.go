@@ -45,6 +45,14 @@ func (r *reads) clear() {
 	r.listed, r.exports = map[string]int{}, map[string]int{}
 }
 
+// none makes sure that nothing was listed since it was cleared.
+func (r *reads) none(t *testing.T) {
+	t.Helper()
+	if len(r.listed) > 0 {
+		t.Errorf("listed %v", r.listed)
+	}
+}
+
 // synced is a mailbox with mail in three folders that was copied and waits for its cutover in three days.
 func synced(t *testing.T, change ...func(*pipeline.Needs)) (*pipelinetest.Story, *reads) {
 	t.Helper()
@@ -79,6 +87,14 @@ func synced(t *testing.T, change ...func(*pipeline.Needs)) (*pipelinetest.Story,
 	}
 	r.clear()
 	return s, r
+}
+
+// hooks are those of a side.
+func hooks(s *pipelinetest.Story, side string) *mailboxtest.Hooked {
+	if side == "source" {
+		return s.OnSource
+	}
+	return s.OnTarget
 }
 
 // delta makes a delta pass.
@@ -198,8 +214,8 @@ func TestADeltaReadsWhatHasChanged(t *testing.T) {
 			r.clear()
 			counts := s.Box().Counts
 			delta(t, s)
-			if len(r.listed) > 0 || s.Box().Counts != counts {
-				t.Errorf("listed again: %v; %+v, before %+v", r.listed, s.Box().Counts, counts)
+			if r.none(t); s.Box().Counts != counts {
+				t.Errorf("%+v, before %+v", s.Box().Counts, counts)
 			}
 			cutOver(t, s)
 			if b := s.Box(); b.Counts.Match != tt.match {
@@ -217,7 +233,7 @@ func TestAStateThatIsRefused(t *testing.T) {
 		t.Run(side, func(t *testing.T) {
 			t.Parallel()
 			s, r := synced(t)
-			h := map[string]*mailboxtest.Hooked{"source": s.OnSource, "target": s.OnTarget}[side]
+			h := hooks(s, side)
 			refused := 0
 			h.Changes = func(_ mailbox.FolderID, since mailbox.SyncState, _ *mailbox.Changes) error {
 				if since != "" {
@@ -234,9 +250,7 @@ func TestAStateThatIsRefused(t *testing.T) {
 			h.Changes = nil
 			r.clear()
 			delta(t, s)
-			if len(r.listed) > 0 {
-				t.Errorf("listed again: %v", r.listed)
-			}
+			r.none(t)
 		})
 	}
 }
@@ -256,9 +270,7 @@ func TestASideThatForgetsToTellOfAChange(t *testing.T) {
 				t.Fatal(err)
 			}
 			delta(t, s)
-			if len(r.listed) > 0 {
-				t.Errorf("listed %v", r.listed)
-			}
+			r.none(t)
 			cutOver(t, s)
 			if got, want := len(s.Arrived("inbox")), map[string]int{"source": 7, "target": 6}[side]; got != want || s.Box().Counts.Missing > 0 {
 				t.Errorf("%d items in the inbox, want %d; %+v", got, want, s.Box().Counts)
@@ -316,11 +328,7 @@ func TestADamagedFileOfStates(t *testing.T) {
 			s, r := synced(t, func(n *pipeline.Needs) { n.Manifests = files })
 			b := s.Box()
 			at := manifest.VerifiedName(b.ID, b.Pass, b.Plan().ID)
-			body, _, err := files.Open(t.Context(), at, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			good, err := io.ReadAll(body)
+			good, err := blob.ReadAll(t.Context(), files, at, 1<<20)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -342,9 +350,7 @@ func TestADamagedFileOfStates(t *testing.T) {
 			}
 			r.clear()
 			delta(t, s)
-			if len(r.listed) > 0 {
-				t.Errorf("listed again: %v", r.listed)
-			}
+			r.none(t)
 		})
 	}
 }
@@ -358,7 +364,7 @@ func TestASideThatCannotSayWhatHasChanged(t *testing.T) {
 			t.Run(name+" "+side, func(t *testing.T) {
 				t.Parallel()
 				s, r := synced(t)
-				h := map[string]*mailboxtest.Hooked{"source": s.OnSource, "target": s.OnTarget}[side]
+				h := hooks(s, side)
 				h.Changes = func(mailbox.FolderID, mailbox.SyncState, *mailbox.Changes) error { return why }
 				mailboxtest.Fill(t, s.Source, "inbox", 6, 7)
 				delta(t, s)
@@ -480,9 +486,7 @@ func TestAPassThatIsToProveMore(t *testing.T) {
 			}
 			r.clear()
 			delta(t, s)
-			if len(r.listed) > 0 {
-				t.Errorf("listed again: %v", r.listed)
-			}
+			r.none(t)
 		})
 	}
 }

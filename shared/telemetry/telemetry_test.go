@@ -32,6 +32,9 @@ type target = mailbox.Target
 
 func (s side) Target(context.Context, string) (mailbox.Target, error) { return s, nil }
 func (s side) Folders(context.Context) ([]mailbox.Folder, error)      { return nil, s.err }
+func (s side) Changes(context.Context, mailbox.FolderID, mailbox.SyncState) (mailbox.Changes, error) {
+	return mailbox.Changes{}, s.err
+}
 func (s side) Import(context.Context, mailbox.FolderID, mailbox.Stream) (mailbox.ItemID, error) {
 	return "1", s.err
 }
@@ -44,6 +47,10 @@ func TestThrottledTimeIsCountedOnce(t *testing.T) {
 		target, _ := telemetry.Targets(side{err: &mailbox.Throttled{Until: clock.Now().Add(time.Duration(seconds) * time.Second)}}).Target(ctx, "")
 		_, _ = target.Import(ctx, "", mailbox.Stream{Size: 10})
 		_, _ = target.Folders(ctx)
+	}
+	asked, _ := telemetry.Targets(side{err: &mailbox.Throttled{Until: clock.Now().Add(10 * time.Second)}}).Target(ctx, "")
+	if _, err := asked.Changes(ctx, "", ""); err == nil || tally.Of(telemetry.Target).Throttled != 10*time.Second {
+		t.Errorf("asked for changes: %v, throttled %s", err, tally.Of(telemetry.Target).Throttled)
 	}
 	told(10)
 	told(10)

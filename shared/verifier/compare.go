@@ -52,8 +52,7 @@ func (c *comparison) add(f finding) {
 	}
 }
 
-// compare lists both sides and merges them, folder by folder.
-// What it has come to when a content cannot be compared is returned with the error.
+// compare lists both sides and merges them, folder by folder. What it has come to when a content cannot be compared is returned with the error.
 func (v *Verifier) compare(ctx context.Context, box migration.Mailbox, w migration.Wave, turn int) (*comparison, error) {
 	until := v.Clock.Now().Add(v.Budget)
 	source, err := v.Sources.Source(ctx, box.Source)

@@ -15,8 +15,8 @@ import (
 	"github.com/mailferry/mailferry/shared/receipt"
 )
 
-// batch is how many items are exported from the target in one go (Graph exportItems: at most 20), lanes how many batches at
-// once (Graph: four requests per mailbox).
+// batch is how many items are exported in one go (Graph exportItems: at most 20), lanes how many batches at once (Graph: four
+// requests per mailbox; EWS counts those of an account together).
 const (
 	batch = 20
 	lanes = 4

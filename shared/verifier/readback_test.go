@@ -175,11 +175,7 @@ func damage(t *testing.T, s *pipelinetest.Story, files *blob.Memory, how func(st
 		t.Fatal("no file is there")
 	}
 	for _, name := range names {
-		r, _, err := files.Open(t.Context(), name, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(r)
+		text, err := blob.ReadAll(t.Context(), files, name, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}

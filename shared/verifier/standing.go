@@ -24,8 +24,9 @@ type standing struct {
 	on     bool                      // another pass follows, so it is worth knowing
 	leave  bool                      // folders may be left out
 	left   map[mailbox.FolderID]bool // folders of the target that were left out
-	feeds  [2]mailbox.Side           // of source and target
 	differ map[mailbox.FolderID]bool // folders of the target with items whose content differs
+
+	source, target mailbox.Side // to be asked for changes
 }
 
 // standing reads how the folders stood when the plan before was verified. Folders are left out only if a receipt of all of
@@ -33,8 +34,8 @@ type standing struct {
 // the one before it had come: links from which Graph tells of changes are forgotten when others were made of them.
 func (v *Verifier) standing(ctx context.Context, of sides, box migration.Mailbox, w migration.Wave, turn int) (standing, error) {
 	s := standing{on: !last(box, w), left: map[mailbox.FolderID]bool{}, differ: map[mailbox.FolderID]bool{},
-		was:   map[manifest.Partners]manifest.VerifiedFolder{},
-		feeds: [2]mailbox.Side{mailbox.Feed(of.source), mailbox.Feed(of.target)}}
+		was:    map[manifest.Partners]manifest.VerifiedFolder{},
+		source: mailbox.Feed(of.source), target: mailbox.Feed(of.target)}
 	if !s.on {
 		return s, nil
 	}
@@ -91,8 +92,8 @@ func (s *standing) look(ctx context.Context, p mailbox.Pair) (now manifest.Verif
 	now.Source, now.Target = p.Source.ID, p.Target.ID
 	var source, target bool
 	both, ctx := errgroup.WithContext(ctx) // two servers
-	both.Go(func() (err error) { source, err = now.SourceState.Advance(ctx, s.feeds[0], now.Source); return err })
-	both.Go(func() (err error) { target, err = now.TargetState.Advance(ctx, s.feeds[1], now.Target); return err })
+	both.Go(func() (err error) { source, err = now.SourceState.Advance(ctx, s.source, now.Source); return err })
+	both.Go(func() (err error) { target, err = now.TargetState.Advance(ctx, s.target, now.Target); return err })
 	if err := both.Wait(); err != nil {
 		return now, false, fmt.Errorf("ask for changes: %w", err)
 	}

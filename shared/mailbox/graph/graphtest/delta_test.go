@@ -147,7 +147,7 @@ func TestPreferredPagesHaveALimit(t *testing.T) {
 // Of the links of one collection only the newest are known.
 func TestOldLinksAreForgotten(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, graphtest.Options{DeltaKept: 3})
+	w := newWorld(t, graphtest.Options{DeltaKept: graphtest.OutlookLinks})
 	for i := range 4 {
 		w.add("inbox", fmt.Sprint(i))
 	}

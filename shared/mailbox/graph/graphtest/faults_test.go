@@ -67,6 +67,21 @@ func TestAnswersThatAreLost(t *testing.T) {
 	}
 }
 
+// What was sent of an answer that is cut comes, and then the connection ends; a short answer is not cut.
+func TestAnswersThatAreCut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, graphtest.Options{})
+	whole := w.get("/folders").must(200).Body
+	w.s.Next(1, graphtest.ListFolders).Cut(40)
+	w.s.Next(1, graphtest.ListFolders).Cut(int64(len(whole)))
+	if r, err := w.send("GET", w.at("/folders"), nil); err == nil || string(r.Body) != string(whole[:40]) {
+		t.Errorf("%d bytes, %v", len(r.Body), err)
+	}
+	if r, err := w.send("GET", w.at("/folders"), nil); err != nil || len(r.Body) != len(whole) {
+		t.Errorf("a short answer: %d bytes, %v", len(r.Body), err)
+	}
+}
+
 func TestOverTLS(t *testing.T) {
 	t.Parallel()
 	cert := httptest.NewUnstartedServer(nil)

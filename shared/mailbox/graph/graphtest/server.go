@@ -34,8 +34,7 @@ type Options struct {
 	RetryAfter  RetryAfter
 	SessionLife time.Duration // of an import session; 0 is an hour
 	DeltaLife   time.Duration // of delta tokens; 0 is for ever
-	DeltaKept   int           // how many links of a collection are known, the newest; 0 is all. Outlook's are about three, as its errors
-	// show (microsoft-graph-docs issues 2162 and 2877)
+	DeltaKept   int           // how many links of a collection are known, the newest; 0 is all
 
 	SessionStatus int  // of createImportSession: 0 is 200; the concept page says 201
 	ImportStatus  int  // of importItem: 0 is 200; a published sample expects 201 as well
@@ -43,6 +42,10 @@ type Options struct {
 	PlainImports  bool // refuse compressed bodies at the import URL with 415
 	UpperHex      bool // extended property ids with upper-case digits ("SystemTime 0xE06")
 }
+
+// OutlookLinks is how many links to the changes of a folder Outlook seems to keep: its errors name three generations
+// (microsoft-graph-docs issues 2162 and 2877).
+const OutlookLinks = 3
 
 // Server is a running simulator. It is safe for concurrent use.
 type Server struct {
